@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reference engine: what commands do. Plain C that defines correct; it works in bounded units.
+ *
+ * A command is begun once and then stepped until it has a status. Between two steps the worker may run
+ * another queue's commands, or the buffer table may change. Nothing here allocates, locks or sleeps.
+ */
+#ifndef TN_ENGINE_H
+#define TN_ENGINE_H
+
+#include <stdint.h>
+
+#include <linux/tdi.h>
+
+#include "../mem.h"
+
+/* What begin and step return: a status (enum tdi_status), or one of these. */
+#define TN_MORE			0x10000	/* call step */
+#define TN_PARK			0x10001	/* WAIT: the semaphore isn't there yet */
+#define TN_SIGNALED		0x10002	/* SIGNAL is done: waiters of exec->address must look again */
+
+/* Work that one step does at most, in elementary operations: a multiply-add, or a byte moved. */
+#define TN_UNIT_WORK		(64 * 1024)
+
+#define TN_SCRATCH_BYTES	(256 * 1024)
+
+/* Private memory of a worker, for operands on their way; content is lost between steps. */
+struct tn_scratch {
+	_Alignas(64) uint8_t byte[TN_SCRATCH_BYTES];
+};
+
+/* The engine's private copy of a tensor descriptor, fetched once [TEN]. */
+struct tn_tensor_exec {
+	struct tdi_op op;
+	struct tdi_tensor tensor[TDI_TENSORS_MAX];
+	uint64_t elements;	/* of the output */
+	uint64_t position;	/* the next unit's first, as the operator counts */
+};
+
+/*
+ * A command under way. One belongs to each queue and is reused, so that nothing is allocated per command.
+ * @sqe is the private copy: the shared one may change at any time.
+ */
+struct tn_exec {
+	struct tdi_sqe sqe;
+	uint32_t info;		/* for the CQE */
+	uint32_t units;		/* steps taken */
+	uint64_t work;		/* elementary operations done; the virtual clock's cost */
+	uint64_t bytes_read;
+	uint64_t bytes_written;
+	uint64_t position;	/* of COPY and FILL */
+	uint64_t address;	/* transport address of the semaphore of WAIT and SIGNAL */
+	struct tn_tensor_exec tensor;
+};
+
+/* core.c: all opcodes but TENSOR, to which it hands on. */
+int tn_exec_begin(const struct tn_table *table, struct tn_exec *exec);
+int tn_exec_step(const struct tn_table *table, struct tn_exec *exec, struct tn_scratch *scratch);
+
+/* tensor.c: begin fetches and checks the descriptor; step does at most about TN_UNIT_WORK. */
+int tn_tensor_begin(const struct tn_table *table, struct tn_exec *exec);
+int tn_tensor_step(const struct tn_table *table, struct tn_exec *exec, struct tn_scratch *scratch);
+
+/* What IDENTIFY tells of the engine. */
+uint64_t tn_tensor_ops(void);
+uint64_t tn_tensor_dtypes(void);
+
+#endif /* TN_ENGINE_H */

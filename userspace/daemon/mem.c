@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+/* Transport addresses and buffer tables; see mem.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mem.h"
+#include "mutant.h"
+
+/* The first region that ends beyond @address. */
+static uint32_t find(const struct tn_space *space, uint64_t address)
+{
+	uint32_t low = 0, high = space->regions;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (address - space->region[mid].base < space->region[mid].bytes ||
+		    address < space->region[mid].base)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return low;
+}
+
+int tn_space_add(struct tn_space *space, uint64_t base, uint64_t bytes, void *host)
+{
+	uint32_t i = find(space, base);
+	uint64_t end;
+
+	if (!bytes || __builtin_add_overflow(base, bytes - 1, &end))
+		return -EINVAL;
+	if (i < space->regions && space->region[i].base <= end)
+		return -EEXIST;
+	if (space->regions == space->room) {
+		uint32_t room = space->room ? 2 * space->room : 16;
+		struct tn_region *grown = reallocarray(space->region, room, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		space->region = grown;
+		space->room = room;
+	}
+	memmove(&space->region[i + 1], &space->region[i], (space->regions - i) * sizeof(space->region[0]));
+	space->region[i] = (struct tn_region){ .base = base, .bytes = bytes, .host = host };
+	space->regions++;
+	return 0;
+}
+
+void tn_space_remove(struct tn_space *space, uint64_t base)
+{
+	uint32_t i = find(space, base);
+
+	if (i == space->regions || space->region[i].base != base)
+		return;
+	space->regions--;
+	memmove(&space->region[i], &space->region[i + 1], (space->regions - i) * sizeof(space->region[0]));
+}
+
+void tn_space_free(struct tn_space *space)
+{
+	free(space->region);
+	memset(space, 0, sizeof(*space));
+}
+
+void *tn_space_at(const struct tn_space *space, uint64_t address, uint64_t *bytes)
+{
+	uint32_t i = find(space, address);
+	const struct tn_region *region;
+
+	if (i == space->regions || space->region[i].base > address)
+		return NULL;
+	region = &space->region[i];
+	*bytes = region->bytes - (address - region->base);
+	return (char *)region->host + (address - region->base);
+}
+
+static const struct tn_map *lookup(const struct tn_table *table, uint32_t id)
+{
+	uint32_t index = TDI_BUFFER_INDEX(id);
+	const struct tn_map *map;
+
+	if (index >= table->maps || !id)
+		return NULL;
+	map = &table->map[index];
+	if (!map->id || (map->id != id && !MUTANT(buffer_generation)))
+		return NULL;
+	return map;
+}
+
+static int check(const struct tn_table *table, uint32_t id, uint64_t offset, uint64_t bytes, uint32_t rights,
+		 const struct tn_map **found)
+{
+	const struct tn_map *map = lookup(table, id);
+	uint64_t end;
+
+	if (!map)
+		return TDI_SC_BUFFER_ID;
+	if (MUTANT(bounds_wrap))
+		end = offset + bytes;
+	else if (__builtin_add_overflow(offset, bytes, &end))
+		return TDI_SC_BUFFER_BOUNDS;
+	if (end > map->length && !MUTANT(bounds))
+		return TDI_SC_BUFFER_BOUNDS;
+	if ((map->flags & rights) != rights && !MUTANT(rights))
+		return TDI_SC_BUFFER_RIGHTS;
+	*found = map;
+	return TDI_SC_OK;
+}
+
+int tn_mem_check(const struct tn_table *table, uint32_t id, uint64_t offset, uint64_t bytes, uint32_t rights)
+{
+	const struct tn_map *map;
+
+	return check(table, id, offset, bytes, rights, &map);
+}
+
+/* The transport address of @offset in @map, and how much of its block follows. */
+static int resolve(const struct tn_table *table, const struct tn_map *map, uint64_t offset, uint64_t *address,
+		   uint64_t *left)
+{
+	uint64_t at = map->first + offset;	/* BUFFER_MAP has checked that this can't wrap */
+	uint64_t in, contiguous;
+	__le64 *entry;
+
+	if (map->flags & TDI_BUFFER_INLINE) {
+		*address = map->address + at;
+		*left = map->length - offset;
+		return TDI_SC_OK;
+	}
+	in = at & ((1ULL << map->shift) - 1);
+	entry = tn_space_at(table->space, map->address + 8 * (at >> map->shift), &contiguous);
+	if (!entry || contiguous < 8)
+		return TDI_SC_DEVICE;
+	*address = __atomic_load_n(entry, __ATOMIC_RELAXED) + in;
+	*left = (1ULL << map->shift) - in;
+	return TDI_SC_OK;
+}
+
+int tn_mem_span(const struct tn_table *table, uint32_t id, uint64_t offset, uint32_t rights, uint64_t *bytes,
+		void **host)
+{
+	const struct tn_map *map;
+	uint64_t address, left, contiguous;
+	int status = check(table, id, offset, *bytes, rights, &map);
+
+	if (status)
+		return status;
+	status = resolve(table, map, offset, &address, &left);
+	if (status)
+		return status;
+	*host = tn_space_at(table->space, address, &contiguous);
+	if (!*host)
+		return TDI_SC_DEVICE;
+	if (*bytes > left)
+		*bytes = left;
+	if (*bytes > contiguous)
+		*bytes = contiguous;
+	return TDI_SC_OK;
+}
+
+static int transfer(const struct tn_table *table, uint32_t id, uint64_t offset, void *mine, uint64_t bytes,
+		    uint32_t rights)
+{
+	const struct tn_map *map;
+	int status = check(table, id, offset, bytes, rights, &map);
+
+	while (!status && bytes) {
+		uint64_t part = bytes;
+		void *host;
+
+		status = tn_mem_span(table, id, offset, rights, &part, &host);
+		if (status)
+			break;
+		if (rights == TDI_BUFFER_WRITE)
+			memcpy(host, mine, part);
+		else
+			memcpy(mine, host, part);
+		mine = (char *)mine + part;
+		offset += part;
+		bytes -= part;
+	}
+	return status;
+}
+
+int tn_mem_read(const struct tn_table *table, uint32_t id, uint64_t offset, void *to, uint64_t bytes)
+{
+	return transfer(table, id, offset, to, bytes, TDI_BUFFER_READ);
+}
+
+int tn_mem_write(const struct tn_table *table, uint32_t id, uint64_t offset, const void *from, uint64_t bytes)
+{
+	return transfer(table, id, offset, (void *)(uintptr_t)from, bytes, TDI_BUFFER_WRITE);
+}
+
+int tn_mem_address(const struct tn_table *table, uint32_t id, uint64_t offset, uint64_t *address)
+{
+	const struct tn_map *map;
+	uint64_t left;
+	int status = check(table, id, offset, 1, 0, &map);
+
+	return status ? status : resolve(table, map, offset, address, &left);
+}
