@@ -22,6 +22,9 @@
 /* Work that one step does at most, in elementary operations: a multiply-add, or a byte moved. */
 #define TN_UNIT_WORK		(64 * 1024)
 
+/* Longest time-out of WAIT: an hour. */
+#define TN_MAX_WAIT_NS		3600000000000ULL
+
 #define TN_SCRATCH_BYTES	(256 * 1024)
 
 /* Private memory of a worker, for operands on their way; content is lost between steps. */
@@ -53,7 +56,8 @@ struct tn_exec {
 	struct tn_tensor_exec tensor;
 };
 
-/* core.c: all opcodes but TENSOR, to which it hands on. */
+/* core.c: all opcodes but TENSOR, to which it hands on. begin returns TN_MORE or refuses. */
+uint64_t tn_exec_opcodes(void);
 int tn_exec_begin(const struct tn_table *table, struct tn_exec *exec);
 int tn_exec_step(const struct tn_table *table, struct tn_exec *exec, struct tn_scratch *scratch);
 
