@@ -406,6 +406,7 @@ enum tdi_log_page {
 	TDI_LOG_QUEUE_USAGE	= 2,	/* struct tdi_usage of queue @id */
 	TDI_LOG_CONTEXT_STATUS	= 3,	/* struct tdi_context_status of context @id */
 	TDI_LOG_CONTROLLER	= 4,	/* struct tdi_controller_log */
+	TDI_LOG_CONTEXT_USAGE	= 5,	/* struct tdi_usage of context @id, destroyed queues included */
 };
 
 /** struct tdi_admin_data - IDENTIFY and GET_LOG: @bytes of page @page of object @id to @address */
@@ -449,7 +450,7 @@ struct tdi_admin_eq {
  * @group: id, below max_groups
  * @weight: 1 to 10000; with TDI_F_FAIR, else 0
  * @priority: 0 low, 1 normal, 2 high, 3 realtime; with TDI_F_FAIR, else 0
- * @units: execution units that the group may use, 0 for all
+ * @units: execution units that the group may use, 0 for all; with TDI_F_FAIR, else 0
  * @quantum_ns: longest time that it holds the device while another queue waits, 0 for the default
  * @max_command_ns: longest execution of what can't yield, 0 for none
  * @busy_max_ns: per @busy_period_ns; with TDI_F_FAIR, else 0
@@ -484,7 +485,7 @@ struct tdi_admin_context {
  * @context: the context that it belongs to
  * @context_generation: that of the context
  * @first: first index
- * @moderation_ns: least time between two notices of this queue
+ * @moderation_ns: least time between two notices of this queue; with TDI_F_EVENT_QUEUES, else 0
  * @eq: event queue; with TDI_F_EVENT_QUEUES, else 0
  * @depth_log2: 0 to 15
  * @flags: TDI_QUEUE_*
@@ -684,7 +685,7 @@ struct tdi_identify {
 /** struct tdi_usage - counters since the object was made; they never go backwards [MET-1] */
 struct tdi_usage {
 	__le64 busy_ns;
-	__le64 wait_ns;		/* from submission seen to execution begun */
+	__le64 wait_ns;		/* from when a command could have begun to when it did */
 	__le64 bytes_read;
 	__le64 bytes_written;
 	__le64 energy_nj;	/* with TDI_F_ENERGY */

@@ -1,0 +1,704 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Admin commands: one function each, checks first, then the change; a refused command changes nothing.
+ * The order of checks is that of [ADM-4].
+ */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+#include "mutant.h"
+
+struct admin {
+	struct tn_device *device;
+	struct tn_space *space;
+	const struct tdi_admin_sqe *sqe;
+	struct tdi_admin_cqe *cqe;
+};
+
+static int field(struct admin *admin, size_t offset)
+{
+	admin->cqe->info = (__u32)offset;
+	return TDI_AS_FIELD;
+}
+
+#define FIELD(admin, member) field(admin, offsetof(struct tdi_admin_sqe, member))
+
+/* Are the bytes of the command from @offset on zero? */
+static bool zero_from(const struct tdi_admin_sqe *sqe, size_t offset)
+{
+	const __u8 *byte = (const __u8 *)sqe;
+	size_t i;
+
+	for (i = offset; i < sizeof(*sqe); i++)
+		if (byte[i])
+			return false;
+	return true;
+}
+
+#define ZERO_AFTER(sqe, member) \
+	zero_from(sqe, offsetof(struct tdi_admin_sqe, member) + sizeof((sqe)->member))
+
+static int find_group(struct admin *admin, uint32_t id, uint32_t generation, struct tn_group **group)
+{
+	if (id >= TN_MAX_GROUPS || !admin->device->group[id].live)
+		return TDI_AS_ID;
+	if (admin->device->group[id].generation != generation && !MUTANT(admin_generation))
+		return TDI_AS_GENERATION;
+	*group = &admin->device->group[id];
+	return TDI_AS_OK;
+}
+
+static int find_context(struct admin *admin, uint32_t id, uint32_t generation, struct tn_context **context)
+{
+	if (id >= TN_MAX_CONTEXTS || !admin->device->context[id])
+		return TDI_AS_ID;
+	if (admin->device->context[id]->generation != generation && !MUTANT(admin_generation))
+		return TDI_AS_GENERATION;
+	*context = admin->device->context[id];
+	return TDI_AS_OK;
+}
+
+static int find_queue(struct admin *admin, uint32_t id, uint32_t generation, struct tn_queue **queue)
+{
+	if (id >= TN_MAX_QUEUES || !admin->device->queue[id])
+		return TDI_AS_ID;
+	if (admin->device->queue[id]->generation != generation && !MUTANT(admin_generation))
+		return TDI_AS_GENERATION;
+	*queue = admin->device->queue[id];
+	return TDI_AS_OK;
+}
+
+/* ----------------------------------------------------------------- IDENTIFY and log pages */
+
+static int write_data(struct admin *admin, const void *data, size_t bytes)
+{
+	uint64_t address = admin->sqe->data.address, left;
+	const char *from = data;
+
+	if (bytes > admin->sqe->data.bytes)
+		bytes = admin->sqe->data.bytes;
+	while (bytes) {
+		void *to = tn_space_at(admin->space, address, &left);
+
+		if (!to)
+			return TDI_AS_ADDRESS;
+		if (left > bytes)
+			left = bytes;
+		memcpy(to, from, left);
+		from += left;
+		address += left;
+		bytes -= left;
+	}
+	return TDI_AS_OK;
+}
+
+static int identify(struct admin *admin)
+{
+	struct tdi_identify page;
+
+	if (admin->sqe->generation || !ZERO_AFTER(admin->sqe, data.bytes))
+		return TDI_AS_RESERVED;
+	if (admin->sqe->data.page != TDI_IDENTIFY_CONTROLLER)
+		return FIELD(admin, data.page);
+	if (admin->sqe->data.id)
+		return FIELD(admin, data.id);
+	tn_identify(admin->device, &page);
+	return write_data(admin, &page, sizeof(page));
+}
+
+/* With the context held: what it has used, queues that are gone included. */
+static void context_usage(const struct tn_context *context, struct tdi_usage *usage)
+{
+	const struct tn_list *node;
+
+	tn_usage_add(usage, &context->usage);
+	for (node = context->queues.next; node != &context->queues; node = node->next)
+		tn_usage_add(usage, &tn_entry(node, struct tn_queue, member)->usage);
+}
+
+static int log_group_usage(struct admin *admin)
+{
+	struct tn_group *group;
+	struct tdi_usage usage;
+	int status = find_group(admin, admin->sqe->data.id, admin->sqe->generation, &group);
+	uint32_t i;
+
+	if (status)
+		return status;
+	usage = group->usage;
+	for (i = 0; i < TN_MAX_CONTEXTS; i++) {
+		struct tn_context *context = admin->device->context[i];
+
+		if (!context || context->group != group)
+			continue;
+		tn_context_hold(context);
+		context_usage(context, &usage);
+		tn_context_release(context);
+	}
+	return write_data(admin, &usage, sizeof(usage));
+}
+
+static int log_context_usage(struct admin *admin)
+{
+	struct tn_context *context;
+	struct tdi_usage usage = { 0 };
+	int status = find_context(admin, admin->sqe->data.id, admin->sqe->generation, &context);
+
+	if (status)
+		return status;
+	tn_context_hold(context);
+	context_usage(context, &usage);
+	tn_context_release(context);
+	return write_data(admin, &usage, sizeof(usage));
+}
+
+static int log_queue_usage(struct admin *admin)
+{
+	struct tn_queue *queue;
+	int status = find_queue(admin, admin->sqe->data.id, admin->sqe->generation, &queue);
+
+	if (status)
+		return status;
+	tn_context_hold(queue->context);
+	status = write_data(admin, &queue->usage, sizeof(queue->usage));
+	tn_context_release(queue->context);
+	return status;
+}
+
+static int log_context_status(struct admin *admin)
+{
+	struct tdi_context_status page = { 0 };
+	struct tn_context *context;
+	struct tn_list *node;
+	int status = find_context(admin, admin->sqe->data.id, admin->sqe->generation, &context);
+
+	if (status)
+		return status;
+	tn_context_hold(context);
+	for (node = context->queues.next; node != &context->queues; node = node->next) {
+		struct tn_queue *queue = tn_entry(node, struct tn_queue, member);
+
+		page.queue[page.queues++] = (struct tdi_queue_status){
+			.queue = queue->id,
+			.state = queue->state,
+			.reason = queue->reason,
+			.completed = queue->done,
+		};
+	}
+	tn_context_release(context);
+	return write_data(admin, &page, sizeof(page));
+}
+
+static int get_log(struct admin *admin)
+{
+	if (!ZERO_AFTER(admin->sqe, data.bytes))
+		return TDI_AS_RESERVED;
+	switch (admin->sqe->data.page) {
+	case TDI_LOG_GROUP_USAGE:
+		return log_group_usage(admin);
+	case TDI_LOG_CONTEXT_USAGE:
+		return log_context_usage(admin);
+	case TDI_LOG_QUEUE_USAGE:
+		return log_queue_usage(admin);
+	case TDI_LOG_CONTEXT_STATUS:
+		return log_context_status(admin);
+	case TDI_LOG_CONTROLLER:
+		if (admin->sqe->data.id)
+			return FIELD(admin, data.id);
+		return write_data(admin, &admin->device->log, sizeof(admin->device->log));
+	default:
+		return FIELD(admin, data.page);
+	}
+}
+
+/* --------------------------------------------------------------------------------- groups */
+
+static int group_fields(struct admin *admin)
+{
+	const struct tdi_admin_group *group = &admin->sqe->group;
+
+	/* TDI_F_FAIR isn't offered, so its fields are reserved. [NEG-3] */
+	if (group->weight || group->priority || group->units || group->busy_max_ns || group->busy_period_ns ||
+	    !ZERO_AFTER(admin->sqe, group.busy_period_ns))
+		return TDI_AS_RESERVED;
+	return TDI_AS_OK;
+}
+
+static void group_set(struct tn_group *group, const struct tdi_admin_group *to)
+{
+	/* max_command_ns has nothing to stop: every command of this engine yields. */
+	group->quantum_ns = to->quantum_ns ? to->quantum_ns : TN_QUANTUM_NS;
+}
+
+static int group_create(struct admin *admin)
+{
+	const struct tdi_admin_group *command = &admin->sqe->group;
+	struct tn_group *group;
+	int status = group_fields(admin);
+
+	if (status)
+		return status;
+	if (command->group >= TN_MAX_GROUPS)
+		return TDI_AS_ID;
+	group = &admin->device->group[command->group];
+	if (group->live)
+		return TDI_AS_EXISTS;
+	memset(group, 0, sizeof(*group));
+	group->live = true;
+	group->generation = admin->sqe->generation;
+	group_set(group, command);
+	return TDI_AS_OK;
+}
+
+static int group_modify(struct admin *admin)
+{
+	struct tn_group *group;
+	int status = group_fields(admin);
+
+	if (!status)
+		status = find_group(admin, admin->sqe->group.group, admin->sqe->generation, &group);
+	if (!status)
+		group_set(group, &admin->sqe->group);
+	return status;
+}
+
+static int group_destroy(struct admin *admin)
+{
+	struct tn_group *group;
+	int status;
+
+	if (!ZERO_AFTER(admin->sqe, group.group))
+		return TDI_AS_RESERVED;
+	status = find_group(admin, admin->sqe->group.group, admin->sqe->generation, &group);
+	if (status)
+		return status;
+	if (group->contexts)
+		return TDI_AS_BUSY;
+	group->live = false;
+	return TDI_AS_OK;
+}
+
+/* --------------------------------------------------------------------------------- queues */
+
+/* The host's view of @bytes of ring memory in one piece. */
+static void *ring(struct admin *admin, uint64_t address, uint64_t bytes)
+{
+	uint64_t left;
+	void *host = tn_space_at(admin->space, address, &left);
+
+	return host && left >= bytes ? host : NULL;
+}
+
+static int queue_create(struct admin *admin)
+{
+	const struct tdi_admin_queue *command = &admin->sqe->queue;
+	struct tn_device *device = admin->device;
+	struct tn_context *context;
+	struct tn_queue *queue;
+	uint32_t depth;
+	int status;
+
+	if (command->flags || command->eq || command->moderation_ns)
+		return TDI_AS_RESERVED;
+	if (command->depth_log2 > TN_MAX_DEPTH_LOG2)
+		return FIELD(admin, queue.depth_log2);
+	if (command->producer % TDI_PAGE_SIZE)
+		return FIELD(admin, queue.producer);
+	if (command->sq % TDI_PAGE_SIZE)
+		return FIELD(admin, queue.sq);
+	if (command->device % TDI_PAGE_SIZE)
+		return FIELD(admin, queue.device);
+	if (command->cq % TDI_PAGE_SIZE)
+		return FIELD(admin, queue.cq);
+	if (command->queue >= TN_MAX_QUEUES)
+		return TDI_AS_ID;
+	if (device->queue[command->queue])
+		return TDI_AS_EXISTS;
+	status = find_context(admin, command->context, command->context_generation, &context);
+	if (status)
+		return status;
+	if (context->queue_count == TDI_CONTEXT_QUEUES)
+		return TDI_AS_LIMIT;
+
+	depth = 1u << command->depth_log2;
+	queue = calloc(1, sizeof(*queue));
+	if (!queue)
+		return TDI_AS_NO_MEMORY;
+	queue->aborts = calloc((depth + 63) / 64, sizeof(*queue->aborts));
+	queue->producer = ring(admin, command->producer, sizeof(*queue->producer));
+	queue->sq = ring(admin, command->sq, depth * sizeof(*queue->sq));
+	queue->page = ring(admin, command->device, sizeof(*queue->page));
+	queue->cq = ring(admin, command->cq, depth * sizeof(*queue->cq));
+	if (!queue->aborts || !queue->producer || !queue->sq || !queue->page || !queue->cq) {
+		status = queue->aborts ? TDI_AS_ADDRESS : TDI_AS_NO_MEMORY;
+		free(queue->aborts);
+		free(queue);
+		return status;
+	}
+	queue->context = context;
+	queue->id = command->queue;
+	queue->generation = admin->sqe->generation;
+	queue->depth = depth;
+	queue->mask = depth - 1;
+	queue->done = command->first;
+	queue->noticed = command->first;
+	queue->state = TDI_QUEUE_RUNNING;
+	queue->spin_ns = device->options.spin_ns;
+	tn_list_init(&queue->active);
+	tn_list_init(&queue->park);
+	tn_context_hold(context);
+	tn_list_add_tail(&context->queues, &queue->member);
+	context->queue_count++;
+	device->queue[queue->id] = queue;
+	/* The tail is read as if a doorbell had rung. [QUE-9] */
+	tn_queue_activate(queue, tn_device_now(device));
+	tn_context_release(context);
+	return TDI_AS_OK;
+}
+
+/* With the context held. */
+static void queue_free(struct tn_queue *queue)
+{
+	struct tn_context *context = queue->context;
+
+	tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(context->device));
+	tn_arbiter_remove(queue);
+	tn_usage_add(&context->usage, &queue->usage);
+	tn_list_del(&queue->member);
+	context->queue_count--;
+	context->device->queue[queue->id] = NULL;
+	free(queue->aborts);
+	free(queue);
+}
+
+static int queue_destroy(struct admin *admin)
+{
+	struct tn_context *context;
+	struct tn_queue *queue;
+	int status;
+
+	if (!ZERO_AFTER(admin->sqe, queue.queue))
+		return TDI_AS_RESERVED;
+	status = find_queue(admin, admin->sqe->queue.queue, admin->sqe->generation, &queue);
+	if (status)
+		return status;
+	context = queue->context;
+	tn_context_hold(context);
+	queue_free(queue);
+	tn_context_release(context);
+	return TDI_AS_OK;
+}
+
+static int queue_reset(struct admin *admin)
+{
+	struct tn_queue *queue;
+	int status;
+
+	if (!ZERO_AFTER(admin->sqe, queue.queue))
+		return TDI_AS_RESERVED;
+	status = find_queue(admin, admin->sqe->queue.queue, admin->sqe->generation, &queue);
+	if (status)
+		return status;
+	if (queue->state != TDI_QUEUE_RUNNING)
+		return TDI_AS_STATE;
+	tn_context_hold(queue->context);
+	tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(admin->device));
+	tn_context_release(queue->context);
+	return TDI_AS_OK;
+}
+
+static int abort_command(struct admin *admin)
+{
+	const struct tdi_admin_abort *command = &admin->sqe->abort;
+	struct tn_queue *queue;
+	uint32_t ahead, submitted;
+	int status;
+
+	if (!ZERO_AFTER(admin->sqe, abort.index))
+		return TDI_AS_RESERVED;
+	status = find_queue(admin, command->queue, admin->sqe->generation, &queue);
+	if (status)
+		return status;
+	tn_context_hold(queue->context);
+	ahead = command->index - queue->done;
+	submitted = tenon_load_acquire(&queue->producer->tail) - queue->done;
+	if (queue->state != TDI_QUEUE_RUNNING || submitted > queue->depth || ahead >= submitted) {
+		status = TDI_AS_NOT_FOUND;
+	} else if (!ahead && queue->begun) {
+		tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(admin->device));
+	} else {
+		uint32_t slot = command->index & queue->mask;
+
+		queue->aborts[slot / 64] |= 1ULL << (slot % 64);
+	}
+	tn_context_release(queue->context);
+	return status;
+}
+
+/* ------------------------------------------------------------------------------- contexts */
+
+static int context_create(struct admin *admin)
+{
+	const struct tdi_admin_context *command = &admin->sqe->context;
+	struct tn_context *context;
+	struct tn_group *group;
+	int status;
+
+	if (!ZERO_AFTER(admin->sqe, context.group_generation))
+		return TDI_AS_RESERVED;
+	if (command->context >= TN_MAX_CONTEXTS)
+		return TDI_AS_ID;
+	if (admin->device->context[command->context])
+		return TDI_AS_EXISTS;
+	status = find_group(admin, command->group, command->group_generation, &group);
+	if (status)
+		return status;
+	context = calloc(1, sizeof(*context));
+	if (!context)
+		return TDI_AS_NO_MEMORY;
+	context->device = admin->device;
+	context->id = command->context;
+	context->generation = admin->sqe->generation;
+	context->group = group;
+	context->table.space = admin->space;
+	tn_list_init(&context->queues);
+	tn_list_init(&context->active);
+	tn_list_init(&context->turn);
+	group->contexts++;
+	admin->device->context[context->id] = context;
+	return TDI_AS_OK;
+}
+
+static int context_destroy(struct admin *admin)
+{
+	struct tn_context *context;
+	int status;
+
+	if (!ZERO_AFTER(admin->sqe, context.context))
+		return TDI_AS_RESERVED;
+	status = find_context(admin, admin->sqe->context.context, admin->sqe->generation, &context);
+	if (status)
+		return status;
+	tn_context_hold(context);
+	while (!tn_list_empty(&context->queues))
+		queue_free(tn_entry(context->queues.next, struct tn_queue, member));
+	admin->device->context[context->id] = NULL;
+	tn_usage_add(&context->group->usage, &context->usage);
+	context->group->contexts--;
+	free(context->table.map);
+	free(context);
+	return TDI_AS_OK;
+}
+
+static int context_reset(struct admin *admin)
+{
+	struct tn_context *context;
+	struct tn_list *node;
+	int status;
+
+	if (!ZERO_AFTER(admin->sqe, context.context))
+		return TDI_AS_RESERVED;
+	status = find_context(admin, admin->sqe->context.context, admin->sqe->generation, &context);
+	if (status)
+		return status;
+	tn_context_hold(context);
+	for (node = context->queues.next; node != &context->queues; node = node->next) {
+		struct tn_queue *queue = tn_entry(node, struct tn_queue, member);
+
+		tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(admin->device));
+	}
+	tn_context_release(context);
+	return TDI_AS_OK;
+}
+
+/* -------------------------------------------------------------------------------- buffers */
+
+static int buffer_fields(struct admin *admin)
+{
+	const struct tdi_admin_buffer *command = &admin->sqe->buffer;
+	uint64_t end, block;
+
+	if (command->reserved0 || command->reserved1)
+		return TDI_AS_RESERVED;
+	if (command->flags & ~(TDI_BUFFER_READ | TDI_BUFFER_WRITE | TDI_BUFFER_INLINE))
+		return TDI_AS_RESERVED;
+	if (!(command->flags & (TDI_BUFFER_READ | TDI_BUFFER_WRITE)))
+		return FIELD(admin, buffer.flags);
+	if (command->shift < TDI_PAGE_SHIFT || command->shift > 63)
+		return FIELD(admin, buffer.shift);
+	block = 1ULL << command->shift;
+	if (!command->length || command->length > TN_MAX_BUFFER_BYTES)
+		return FIELD(admin, buffer.length);
+	if (command->first >= block || __builtin_add_overflow(command->first, command->length, &end))
+		return FIELD(admin, buffer.first);
+	if (command->flags & TDI_BUFFER_INLINE && end > block)
+		return FIELD(admin, buffer.length);
+	if (command->address % (command->flags & TDI_BUFFER_INLINE ? TDI_PAGE_SIZE : 8))
+		return FIELD(admin, buffer.address);
+	if (!TDI_BUFFER_GEN(command->buffer) || TDI_BUFFER_INDEX(command->buffer) >= TN_MAX_BUFFERS)
+		return TDI_AS_ID;
+	return TDI_AS_OK;
+}
+
+static int buffer_map(struct admin *admin)
+{
+	const struct tdi_admin_buffer *command = &admin->sqe->buffer;
+	uint32_t index = TDI_BUFFER_INDEX(command->buffer), maps;
+	struct tn_context *context;
+	struct tn_map *map;
+	int status = buffer_fields(admin);
+
+	if (!status)
+		status = find_context(admin, command->context, command->context_generation, &context);
+	if (status)
+		return status;
+	if (index < context->table.maps && context->table.map[index].id)
+		return TDI_AS_EXISTS;
+	tn_context_hold(context);
+	maps = context->table.maps;
+	if (index >= maps) {
+		uint32_t room = maps ? maps : 16;
+
+		while (room <= index)
+			room *= 2;
+		map = reallocarray(context->table.map, room, sizeof(*map));
+		if (!map) {
+			tn_context_release(context);
+			return TDI_AS_NO_MEMORY;
+		}
+		memset(&map[maps], 0, (room - maps) * sizeof(*map));
+		context->table.map = map;
+		context->table.maps = room;
+	}
+	context->table.map[index] = (struct tn_map){
+		.id = command->buffer,
+		.flags = command->flags,
+		.length = command->length,
+		.first = command->first,
+		.address = command->address,
+		.shift = command->shift,
+	};
+	tn_context_release(context);
+	return TDI_AS_OK;
+}
+
+static int buffer_unmap(struct admin *admin)
+{
+	const struct tdi_admin_buffer *command = &admin->sqe->buffer;
+	uint32_t index = TDI_BUFFER_INDEX(command->buffer);
+	uint64_t now = tn_device_now(admin->device);
+	struct tn_context *context;
+	struct tn_list *node;
+	int status;
+
+	if (!ZERO_AFTER(admin->sqe, buffer.buffer))
+		return TDI_AS_RESERVED;
+	status = find_context(admin, command->context, command->context_generation, &context);
+	if (status)
+		return status;
+	if (!command->buffer || index >= context->table.maps || context->table.map[index].id != command->buffer)
+		return TDI_AS_ID;
+	/* No worker is in the context after this, so none has a pointer into the buffer. [EOA-1] */
+	if (!MUTANT(unmap_waits))
+		tn_context_hold(context);
+	if (!MUTANT(unmap))
+		memset(&context->table.map[index], 0, sizeof(context->table.map[index]));
+	/* A WAIT on it must end. */
+	for (node = context->queues.next; node != &context->queues; node = node->next) {
+		struct tn_queue *queue = tn_entry(node, struct tn_queue, member);
+
+		if (queue->parked)
+			tn_queue_unpark(queue, now);
+	}
+	if (!MUTANT(unmap_waits))
+		tn_context_release(context);
+	return TDI_AS_OK;
+}
+
+/* ----------------------------------------------------------------------------- controller */
+
+static int quiesce(struct admin *admin, bool on)
+{
+	uint32_t i;
+
+	if (admin->sqe->generation || !zero_from(admin->sqe, offsetof(struct tdi_admin_sqe, raw)))
+		return TDI_AS_RESERVED;
+	if (admin->device->quiesced == on)
+		return TDI_AS_STATE;
+	admin->device->quiesced = on;
+	for (i = 0; on && i < TN_MAX_CONTEXTS; i++) {
+		if (!admin->device->context[i])
+			continue;
+		tn_context_hold(admin->device->context[i]);
+		tn_context_release(admin->device->context[i]);
+	}
+	if (!on)
+		tn_device_wake(admin->device);
+	return TDI_AS_OK;
+}
+
+static int keep_alive(struct admin *admin)
+{
+	if (admin->sqe->generation || !zero_from(admin->sqe, offsetof(struct tdi_admin_sqe, raw)))
+		return TDI_AS_RESERVED;
+	return TDI_AS_OK;
+}
+
+static int run(struct admin *admin)
+{
+	if (admin->sqe->reserved)
+		return TDI_AS_RESERVED;
+	switch (admin->sqe->opcode) {
+	case TDI_ADMIN_IDENTIFY:
+		return identify(admin);
+	case TDI_ADMIN_GET_LOG:
+		return get_log(admin);
+	case TDI_ADMIN_KEEP_ALIVE:
+		return keep_alive(admin);
+	case TDI_ADMIN_ABORT:
+		return abort_command(admin);
+	case TDI_ADMIN_QUIESCE:
+		return quiesce(admin, true);
+	case TDI_ADMIN_RESUME:
+		return quiesce(admin, false);
+	case TDI_ADMIN_GROUP_CREATE:
+		return group_create(admin);
+	case TDI_ADMIN_GROUP_MODIFY:
+		return group_modify(admin);
+	case TDI_ADMIN_GROUP_DESTROY:
+		return group_destroy(admin);
+	case TDI_ADMIN_CONTEXT_CREATE:
+		return context_create(admin);
+	case TDI_ADMIN_CONTEXT_DESTROY:
+		return context_destroy(admin);
+	case TDI_ADMIN_CONTEXT_RESET:
+		return context_reset(admin);
+	case TDI_ADMIN_QUEUE_CREATE:
+		return queue_create(admin);
+	case TDI_ADMIN_QUEUE_DESTROY:
+		return queue_destroy(admin);
+	case TDI_ADMIN_QUEUE_RESET:
+		return queue_reset(admin);
+	case TDI_ADMIN_BUFFER_MAP:
+		return buffer_map(admin);
+	case TDI_ADMIN_BUFFER_UNMAP:
+		return buffer_unmap(admin);
+	default:
+		/* Of features that aren't offered, too. */
+		return TDI_AS_OPCODE;
+	}
+}
+
+void tn_admin(struct tn_device *device, struct tn_space *space, const struct tdi_admin_sqe *sqe,
+	      struct tdi_admin_cqe *cqe)
+{
+	struct admin admin = { .device = device, .space = space, .sqe = sqe, .cqe = cqe };
+
+	memset(cqe, 0, sizeof(*cqe));
+	cqe->command = sqe->command;
+	tn_device_lock(device);
+	cqe->status = (__u16)run(&admin);
+	tn_device_unlock(device);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The device model: a TDI controller in software, whatever it is attached to.
+ *
+ * The attach side issues TDI admin commands (tn_admin()) and passes kicks on; workers run commands. What is
+ * here knows TDI and nothing of sockets.
+ *
+ * Locking: device->lock covers all lists, states and tables, and is never held while a command is stepped or
+ * a call that may block is made. A worker that runs a queue owns
+ * everything in struct tn_queue marked "runner", and may read the context's buffer table. Whoever changes a
+ * table or a queue takes the context by tn_context_hold(), which waits until no worker runs in it, one unit
+ * of work at most. There is no other lock.
+ */
+#ifndef TN_DEVICE_H
+#define TN_DEVICE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <linux/tdi.h>
+#include <tenon/ring.h>
+
+#include "engine/engine.h"
+#include "list.h"
+#include "mem.h"
+
+#define TN_MAX_GROUPS		16
+#define TN_MAX_CONTEXTS		1024
+#define TN_MAX_QUEUES		16384
+#define TN_MAX_BUFFERS		4096
+#define TN_MAX_BUFFER_BYTES	(1ULL << 40)
+#define TN_MAX_DEPTH_LOG2	15
+#define TN_MAX_WORKERS		64
+#define TN_QUANTUM_NS		1000000
+#define TN_GRANULARITY_NS	500000
+
+#define TN_NOTHING		0x10003	/* no command was submitted */
+
+/* The virtual clock: what a command costs beside a nanosecond for each elementary operation. */
+#define TN_VIRTUAL_COMMAND_NS	1000
+
+struct tn_device;
+
+/* Limits that the scheduler obeys; lives until GROUP_DESTROY, which is refused while a context is in it. */
+struct tn_group {
+	bool live;
+	uint32_t generation;
+	uint32_t contexts;
+	uint64_t quantum_ns;
+	struct tdi_usage usage;		/* of contexts that are gone */
+};
+
+/* Lives from CONTEXT_CREATE to CONTEXT_DESTROY, which destroys its queues and maps first. */
+struct tn_context {
+	struct tn_device *device;
+	uint32_t id;
+	uint32_t generation;
+	struct tn_group *group;
+	struct tn_table table;
+	struct tn_list queues;		/* all, by tn_queue.member */
+	uint32_t queue_count;
+	uint32_t running;		/* workers in it */
+	uint32_t holds;			/* no worker may enter while not 0 */
+	struct tdi_usage usage;		/* of queues that are gone */
+	/* arbiter */
+	struct tn_list active;		/* queues that are polled, by tn_queue.active */
+	struct tn_list turn;		/* in device->turns while @active is not empty */
+};
+
+/* Lives from QUEUE_CREATE to QUEUE_DESTROY. */
+struct tn_queue {
+	struct tn_context *context;
+	uint32_t id;
+	uint32_t generation;
+	uint32_t depth;
+	uint32_t mask;
+	const struct tdi_producer_page *producer;
+	const struct tdi_sqe *sq;
+	struct tdi_device_page *page;
+	struct tdi_cqe *cq;
+	struct tn_list member;
+
+	uint8_t state;			/* enum tdi_queue_state */
+	uint8_t reason;			/* enum tdi_stop_reason */
+	bool running;			/* a worker has it */
+	bool parked;			/* at a WAIT, in device->parked */
+	uint64_t deadline;		/* of that WAIT; 0: not yet begun */
+	struct tn_list active;		/* in context->active while it is polled */
+	struct tn_list park;
+	uint64_t idle_since;
+	uint64_t spin_ns;		/* how long it is polled when idle; adapts */
+
+	/* runner */
+	uint32_t done;			/* index of the next command to complete */
+	uint32_t noticed;		/* completed sequence at the last look at W */
+	bool begun;			/* exec is the command with index done */
+	bool chain_failed;		/* the command before ended its LINK chain */
+	uint64_t ready_at;		/* when the device could have begun the next command */
+	uint64_t charged_ns;		/* of the command under way */
+	uint64_t *aborts;		/* a bit per slot: ABORT came before the command's turn */
+	struct tdi_usage usage;
+	struct tn_exec exec;
+};
+
+struct tn_worker {
+	struct tn_device *device;
+	pthread_t thread;
+	struct tn_context *context;	/* it runs a queue of */
+	uint32_t interrupt;		/* atomic: come to the boundary */
+	struct tn_scratch scratch;
+};
+
+struct tn_device_options {
+	bool virtual_clock;
+	uint32_t workers;		/* 1 to 64; 1 with the virtual clock */
+	uint64_t spin_ns;		/* longest polling of an idle queue */
+	const char *serial;
+	/* Called by a worker, with or without the lock; must not block. */
+	void (*notice)(void *attach, uint32_t queue);
+	void (*stopped)(void *attach, uint32_t queue);
+	void *attach;
+};
+
+struct tn_device {
+	pthread_mutex_t lock;
+	uint32_t waiters;		/* atomic: others than workers that want the lock; they go first */
+	pthread_cond_t boundary;	/* a context's last worker left it */
+	struct tn_device_options options;
+	struct tn_space space;		/* of IDENTIFY's and GET_LOG's data; the attach side's memory */
+	uint64_t accepted;		/* features */
+	uint64_t virtual_now;		/* ns; with the virtual clock */
+	bool stopping;
+	bool quiesced;
+	struct tn_list turns;		/* contexts with active queues, next first */
+	struct tn_list parked;		/* queues at a WAIT */
+	int epoll;			/* kicks, and wake */
+	int wake;			/* eventfd: look at the lists again */
+	struct tdi_controller_log log;
+	struct tn_group group[TN_MAX_GROUPS];
+	struct tn_context *context[TN_MAX_CONTEXTS];
+	struct tn_queue *queue[TN_MAX_QUEUES];
+	struct tn_worker *worker;
+};
+
+/* device.c */
+int tn_device_create(const struct tn_device_options *options, struct tn_device **device);
+void tn_device_destroy(struct tn_device *device);
+uint64_t tn_device_now(struct tn_device *device);
+void tn_device_wake(struct tn_device *device);
+void tn_identify(const struct tn_device *device, struct tdi_identify *identify);
+/* Keep workers out of a context until tn_context_release(); called with the lock, which it may drop. */
+void tn_context_hold(struct tn_context *context);
+void tn_context_release(struct tn_context *context);
+/* A kick for a queue: poll it again. A stale id is ignored. */
+void tn_device_kick(struct tn_device *device, uint32_t queue, uint32_t generation);
+/* Have writes to eventfd @fd kick a queue; the caller keeps it open until QUEUE_DESTROY has completed. */
+int tn_device_kick_fd(struct tn_device *device, int fd, uint32_t queue, uint32_t generation);
+void tn_device_forget_fd(struct tn_device *device, int fd);
+/* For all but workers. */
+void tn_device_lock(struct tn_device *device);
+void tn_device_unlock(struct tn_device *device);
+
+/* admin.c: run one admin command whose addresses are in @space. Blocks for one unit of work at most. */
+void tn_admin(struct tn_device *device, struct tn_space *space, const struct tdi_admin_sqe *sqe,
+	      struct tdi_admin_cqe *cqe);
+
+/* queue.c; with the lock unless it says runner */
+void tn_queue_activate(struct tn_queue *queue, uint64_t now);
+/* Has it work? If not, and for long, it is no longer polled; if its tail lies, it is stopped. */
+bool tn_queue_poll(struct tn_queue *queue, uint64_t now);
+void tn_queue_end_current(struct tn_queue *queue, int status, uint64_t now);
+/* Runner: fetch and check the next command: TN_MORE, a status, or TN_NOTHING. */
+int tn_queue_begin(struct tn_queue *queue, uint64_t now);
+/* Runner, or with the lock and no runner: write the CQE of the command under way. */
+void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now);
+void tn_queue_park(struct tn_queue *queue, uint64_t now);	/* at a WAIT that isn't satisfied */
+void tn_queue_unpark(struct tn_queue *queue, uint64_t now);
+void tn_usage_add(struct tdi_usage *sum, const struct tdi_usage *usage);
+
+/* worker.c */
+void *tn_worker_main(void *worker);
+
+/* arbiter/: which queue next. With the lock. */
+void tn_arbiter_add(struct tn_queue *queue);
+void tn_arbiter_remove(struct tn_queue *queue);
+/* The next queue with work that no worker has and no one holds; NULL: none has. */
+struct tn_queue *tn_arbiter_next(struct tn_device *device, uint64_t now);
+
+#endif /* TN_DEVICE_H */

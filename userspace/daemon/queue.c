@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+/* The device's side of a queue: poll, fetch, complete, park. The ring protocol itself is in tenon/ring.h. */
+#include <string.h>
+
+#include "device.h"
+#include "mutant.h"
+
+/* Spinning that was in vain is shortened to this part of the option at least. */
+#define SPIN_MIN_SHARE 16
+
+void tn_queue_activate(struct tn_queue *queue, uint64_t now)
+{
+	uint64_t spin_max = queue->context->device->options.spin_ns;
+
+	if (queue->state != TDI_QUEUE_RUNNING)
+		return;
+	/* Would polling a little longer have found what the kick brings? */
+	if (queue->idle_since && now - queue->idle_since <= spin_max)
+		queue->spin_ns = 2 * queue->spin_ns < spin_max ? 2 * queue->spin_ns : spin_max;
+	tenon_store(&queue->page->flags, 0);
+	queue->idle_since = now;
+	tn_arbiter_add(queue);
+}
+
+static uint32_t pending(const struct tn_queue *queue)
+{
+	return tenon_load_acquire(&queue->producer->tail) - queue->done;
+}
+
+static void stop(struct tn_queue *queue, enum tdi_stop_reason reason, uint64_t now)
+{
+	struct tn_device *device = queue->context->device;
+
+	queue->state = TDI_QUEUE_STOPPED;
+	queue->reason = reason;
+	tn_queue_end_current(queue, TDI_SC_ABORTED, now);
+	tn_arbiter_remove(queue);
+	device->log.stopped_queues++;
+	device->options.stopped(device->options.attach, queue->id);
+}
+
+/* Stop polling a queue that has been idle for long. [QUE-5] */
+static void idle(struct tn_queue *queue, uint64_t now)
+{
+	uint64_t spin_max = queue->context->device->options.spin_ns;
+
+	if (now - queue->idle_since < queue->spin_ns)
+		return;
+	if (tenon_ring_park(queue->producer, queue->page, TDI_NEED_KICK | TDI_NEED_DOORBELL, queue->done)) {
+		tenon_store(&queue->page->flags, 0);
+		return;
+	}
+	tn_arbiter_remove(queue);
+	if (queue->spin_ns > spin_max / SPIN_MIN_SHARE)
+		queue->spin_ns /= 2;
+}
+
+bool tn_queue_poll(struct tn_queue *queue, uint64_t now)
+{
+	uint32_t count = pending(queue);
+
+	if (count > queue->depth && !MUTANT(tail_ahead)) {
+		stop(queue, TDI_STOP_TAIL_AHEAD, now);
+		return false;
+	}
+	if (queue->begun && !count && !MUTANT(tail_behind)) {
+		stop(queue, TDI_STOP_TAIL_BEHIND, now);
+		return false;
+	}
+	if (!queue->begun && !count) {
+		if (!queue->idle_since)
+			queue->idle_since = now;
+		idle(queue, now);
+		return false;
+	}
+	if (queue->idle_since) {
+		queue->ready_at = now;
+		queue->idle_since = 0;
+	}
+	return true;
+}
+
+static bool take_abort(struct tn_queue *queue)
+{
+	uint32_t slot = queue->done & queue->mask;
+	uint64_t bit = 1ULL << (slot % 64);
+
+	if (!(queue->aborts[slot / 64] & bit))
+		return false;
+	queue->aborts[slot / 64] &= ~bit;
+	return true;
+}
+
+static unsigned int bucket(uint64_t ns)
+{
+	unsigned int b = ns ? 63 - (unsigned int)__builtin_clzll(ns) : 0;
+
+	return b < TDI_USAGE_BUCKETS ? b : TDI_USAGE_BUCKETS - 1;
+}
+
+int tn_queue_begin(struct tn_queue *queue, uint64_t now)
+{
+	uint32_t count = pending(queue);
+	struct tn_exec *exec = &queue->exec;
+	uint64_t waited = now - queue->ready_at;
+
+	/* A tail that lies is dealt with by tn_queue_poll(), under the lock. */
+	if (!count || (count > queue->depth && !MUTANT(tail_ahead)))
+		return TN_NOTHING;
+
+	/* The one look at the entry: from here on only the copy counts. [CMD-1] */
+	memcpy(&exec->sqe, &queue->sq[queue->done & queue->mask], sizeof(exec->sqe));
+	exec->info = 0;
+	exec->units = 0;
+	exec->bytes_read = 0;
+	exec->bytes_written = 0;
+	queue->begun = true;
+	queue->deadline = 0;
+	queue->charged_ns = 0;
+	queue->usage.wait_ns += waited;
+	queue->usage.wait_hist[bucket(waited)]++;
+
+	/* Before every effect: after a death what was not fetched has had none. [TKO-2] */
+	tenon_store(&queue->page->fetched, queue->done + 1);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+
+	if (take_abort(queue))
+		return TDI_SC_ABORTED;
+	if (queue->chain_failed && !MUTANT(link))
+		return TDI_SC_CANCELED;
+	return tn_exec_begin(&queue->context->table, exec);
+}
+
+void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
+{
+	struct tn_device *device = queue->context->device;
+	struct tn_exec *exec = &queue->exec;
+	uint64_t busy = MUTANT(charge) ? queue->charged_ns / 2 : queue->charged_ns;
+	struct tdi_cqe cqe = {
+		.user_data = exec->sqe.user_data,
+		.busy_ns = queue->charged_ns,
+		.units = exec->units,
+		.info = status ? exec->info : 0,
+		.status = (__u16)status,
+	};
+	unsigned int kind = exec->sqe.opcode == TDI_OP_TENSOR ? 6 : exec->sqe.opcode;
+
+	if (status && status < TDI_SC_CANCELED)
+		kind = 7;
+	queue->usage.commands[kind]++;
+	queue->usage.busy_ns += busy;
+	queue->usage.service_hist[bucket(queue->charged_ns)]++;
+	queue->usage.bytes_read += exec->bytes_read;
+	queue->usage.bytes_written += exec->bytes_written;
+	queue->usage.errors += status != TDI_SC_OK;
+
+	queue->chain_failed = status != TDI_SC_OK && exec->sqe.flags & TDI_SQE_LINK;
+	queue->begun = false;
+	queue->ready_at = now;
+	tenon_ring_complete(&queue->cq[queue->done & queue->mask], &cqe, queue->done + 1);
+	queue->done++;
+	if (tenon_ring_due(queue->producer, queue->noticed, queue->done)) {
+		__atomic_fetch_add(&device->log.notices, 1, __ATOMIC_RELAXED);
+		if (!MUTANT(notice))
+			device->options.notice(device->options.attach, queue->id);
+	}
+	queue->noticed = queue->done;
+}
+
+void tn_queue_end_current(struct tn_queue *queue, int status, uint64_t now)
+{
+	if (!queue->begun)
+		return;
+	if (queue->parked)
+		tn_queue_unpark(queue, now);
+	tn_queue_complete(queue, status, now);
+}
+
+void tn_queue_park(struct tn_queue *queue, uint64_t now)
+{
+	struct tn_device *device = queue->context->device;
+	int status;
+
+	if (!queue->deadline)
+		queue->deadline = now + queue->exec.sqe.wait.timeout_ns;
+	if (now >= queue->deadline) {
+		tn_queue_complete(queue, TDI_SC_TIMEOUT, now);
+		return;
+	}
+	tn_arbiter_remove(queue);
+	tn_list_add_tail(&device->parked, &queue->park);
+	queue->parked = true;
+	/* A host that signals reads the flag after its store: set it, barrier, look again. [SEM-4] */
+	tenon_ring_park(queue->producer, queue->page, TDI_NEED_KICK | TDI_NEED_DOORBELL, 0);
+	status = tn_exec_step(&queue->context->table, &queue->exec, NULL);
+	if (status != TN_PARK) {
+		tn_queue_unpark(queue, now);
+		tn_queue_complete(queue, status, now);
+	}
+}
+
+void tn_queue_unpark(struct tn_queue *queue, uint64_t now)
+{
+	tn_list_del(&queue->park);
+	queue->parked = false;
+	tn_queue_activate(queue, now);
+}
+
+void tn_usage_add(struct tdi_usage *sum, const struct tdi_usage *usage)
+{
+	/* All members are counters of 64 bits. */
+	const __le64 *from = (const __le64 *)usage;
+	__le64 *to = (__le64 *)sum;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(*usage) / sizeof(*from); i++)
+		to[i] += from[i];
+}

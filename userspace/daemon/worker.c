@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Workers: each is an execution unit. It takes the queue that the arbiter names, runs it for a quantum at
+ * most in units that the engine bounds, and sleeps in epoll when no queue is polled.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "device.h"
+#include "mutant.h"
+
+/* While commands run back to back, kicks of other queues are looked for this often. */
+#define EVENTS_NS 20000
+
+#define WAKE UINT64_MAX
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static void lock(struct tn_device *device)
+{
+	/* An administrator would starve behind workers that take the lock again at once. */
+	while (__atomic_load_n(&device->waiters, __ATOMIC_RELAXED))
+		sched_yield();
+	pthread_mutex_lock(&device->lock);
+}
+
+/* Take kicks; with the lock, which is dropped to sleep. @timeout_ns as for epoll, -1 for ever. */
+static void events(struct tn_device *device, int64_t timeout_ns)
+{
+	struct timespec timeout = { .tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000 };
+	struct epoll_event event[64];
+	uint64_t count;
+	int i, n;
+
+	pthread_mutex_unlock(&device->lock);
+	n = epoll_pwait2(device->epoll, event, 64, timeout_ns < 0 ? NULL : &timeout, NULL);
+	lock(device);
+	for (i = 0; i < n; i++) {
+		uint64_t data = event[i].data.u64;
+
+		if (data != WAKE)
+			tn_device_kick(device, (uint32_t)data, (uint32_t)(data >> 32));
+		else if (read(device->wake, &count, sizeof(count)) < 0)
+			continue;	/* another worker was faster */
+	}
+}
+
+static int step(struct tn_worker *worker, struct tn_queue *queue)
+{
+	struct tn_device *device = worker->device;
+	struct tn_exec *exec = &queue->exec;
+	uint64_t before = exec->work;
+	int status;
+
+	if (MUTANT(fetch_once))
+		exec->sqe = queue->sq[queue->done & queue->mask];
+	status = tn_exec_step(&queue->context->table, exec, &worker->scratch);
+	if (device->options.virtual_clock && exec->sqe.opcode != TDI_OP_WAIT) {
+		uint64_t cost = exec->work - before;
+
+		if (status != TN_MORE)
+			cost += TN_VIRTUAL_COMMAND_NS;
+		__atomic_fetch_add(&device->virtual_now, cost, __ATOMIC_RELAXED);
+	}
+	return status;
+}
+
+/* One turn of a queue, without the lock. */
+static int run(struct tn_worker *worker, struct tn_queue *queue)
+{
+	struct tn_device *device = worker->device;
+	uint64_t quantum = queue->context->group->quantum_ns;
+	uint64_t start = tn_device_now(device), now = start;
+
+	for (;;) {
+		int status = queue->begun ? TN_MORE : tn_queue_begin(queue, now);
+		uint64_t then = now;
+
+		if (status == TN_NOTHING)
+			return status;
+		if (status == TN_MORE)
+			status = step(worker, queue);
+		now = tn_device_now(device);
+		if (queue->exec.sqe.opcode != TDI_OP_WAIT)
+			queue->charged_ns += now - then;
+		if (status == TN_PARK)
+			return status;
+		if (status != TN_MORE)
+			tn_queue_complete(queue, status == TN_SIGNALED ? TDI_SC_OK : status, now);
+		if (status == TN_SIGNALED)
+			return status;
+		if (__atomic_load_n(&worker->interrupt, __ATOMIC_RELAXED) ||
+		    (now - start >= quantum && !MUTANT(quantum)))
+			return TN_MORE;
+	}
+}
+
+/* SIGNAL changed the word at the queue's exec.address: its waiters look again. */
+static void signaled(struct tn_queue *queue, uint64_t now)
+{
+	struct tn_list *node, *next, *head = &queue->context->device->parked;
+
+	for (node = head->next; node != head; node = next) {
+		struct tn_queue *waiter = tn_entry(node, struct tn_queue, park);
+
+		next = node->next;
+		if (waiter->exec.address == queue->exec.address &&
+		    waiter->context->table.space == queue->context->table.space)
+			tn_queue_unpark(waiter, now);
+	}
+}
+
+static void turn(struct tn_worker *worker, struct tn_queue *queue)
+{
+	struct tn_device *device = worker->device;
+	struct tn_context *context = queue->context;
+	int status;
+
+	queue->running = true;
+	context->running++;
+	worker->context = context;
+	__atomic_store_n(&worker->interrupt, 0, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&device->lock);
+
+	status = run(worker, queue);
+
+	lock(device);
+	worker->context = NULL;
+	context->running--;
+	queue->running = false;
+	if (status == TN_PARK)
+		tn_queue_park(queue, tn_device_now(device));
+	else if (status == TN_SIGNALED)
+		signaled(queue, tn_device_now(device));
+	if (context->holds && !context->running)
+		pthread_cond_broadcast(&device->boundary);
+}
+
+/* Let WAITs whose time is over look a last time; how long until the next one's is, -1 for ever. */
+static int64_t expire(struct tn_device *device, uint64_t now)
+{
+	struct tn_list *node, *next;
+	int64_t least = -1;
+
+	for (node = device->parked.next; node != &device->parked; node = next) {
+		struct tn_queue *queue = tn_entry(node, struct tn_queue, park);
+
+		next = node->next;
+		if (queue->deadline <= now)
+			tn_queue_unpark(queue, now);
+		else if (least < 0 || (int64_t)(queue->deadline - now) < least)
+			least = (int64_t)(queue->deadline - now);
+	}
+	return least;
+}
+
+void *tn_worker_main(void *arg)
+{
+	struct tn_worker *worker = arg;
+	struct tn_device *device = worker->device;
+	uint64_t looked = 0;
+
+	lock(device);
+	while (!device->stopping) {
+		uint64_t now = tn_device_now(device);
+		int64_t left = expire(device, now);
+		struct tn_queue *queue = tn_arbiter_next(device, now);
+
+		if (queue)
+			turn(worker, queue);
+		if (!queue && (tn_list_empty(&device->turns) || device->quiesced)) {
+			/* Virtual time passes by work alone; with none to do it jumps to the next time-out. */
+			if (device->options.virtual_clock && left > 0 && !device->quiesced) {
+				__atomic_fetch_add(&device->virtual_now, (uint64_t)left, __ATOMIC_RELAXED);
+				left = 0;
+			}
+			events(device, left);
+		} else if (now - looked >= EVENTS_NS || device->options.virtual_clock) {
+			looked = now;
+			events(device, 0);
+		} else if (!queue) {
+			pthread_mutex_unlock(&device->lock);
+			relax();
+			lock(device);
+		}
+	}
+	/* The next worker that sleeps. */
+	tn_device_wake(device);
+	pthread_mutex_unlock(&device->lock);
+	return NULL;
+}
