@@ -10,6 +10,9 @@
  * thread and installs no signal handler. Functions on different contexts may run at the same time.
  * Within one context, set-up calls (buffers, queues, operations) are serialised by the library; one queue
  * has one producer and one reaper at a time, which may be two threads. Callers that share a queue lock.
+ *
+ * A set-up call that times out or gets an answer that can't be right (-ETIMEDOUT, -EPROTO) ends the
+ * connection, since a late answer could be taken for another: the context is dead as if the device had died.
  */
 #ifndef TENON_TENON_H
 #define TENON_TENON_H
@@ -74,9 +77,9 @@ struct tenon_open_options {
  * @options: NULL for defaults
  * @context: the result
  *
- * Blocks until the device answered. Errors: -ENODEV no device found; -EACCES, -ENOENT, -ECONNREFUSED from
- * connect(); -EPROTO the peer speaks another major version; -EUSERS the device's limit of contexts, in all
- * or for this user; -ETIMEDOUT; -EINVAL unknown option.
+ * Blocks until the device answered. Errors: -ENODEV no device found; -EACCES, -ENOENT, -ECONNREFUSED,
+ * -ENAMETOOLONG from connect(); -EPROTO the peer speaks another version; -EUSERS the device's limit of
+ * contexts, in all or for this user; -ETIMEDOUT; -ENOMEM; -EMFILE; -EINVAL unknown option.
  */
 int tenon_open(const char *path, const struct tenon_open_options *options, struct tenon_context **context);
 
@@ -157,7 +160,7 @@ const char *tenon_errstr(const struct tenon_context *context);
  * @buffer: the result
  *
  * The memory is zero. The host may read and write it. Errors: -EINVAL; -ENOMEM beyond memory_bytes;
- * -ENOSPC beyond the number of buffers; -ENODEV; -ETIMEDOUT.
+ * -ENOSPC beyond the number of buffers; -EMFILE; -ENODEV; -ETIMEDOUT; -EPROTO.
  */
 int tenon_buffer_create(struct tenon_context *context, uint64_t bytes, uint32_t rights,
 			struct tenon_buffer **buffer);
@@ -188,14 +191,13 @@ struct tenon_queue {
 	struct tdi_sqe *sq;
 	struct tdi_producer_page *producer;
 	const struct tdi_device_page *device;
-	const struct tdi_kernel_page *kernel;
+	const struct tdi_kernel_page *kernel;	/* after the device's death a page of the library's own */
 	uint32_t mask;
 	uint32_t sq_next;	/* next entry to be handed out */
-	uint32_t sq_submitted;	/* tail as the device was told */
+	uint32_t sq_submitted;	/* tail as the device was told; released to the reaper */
 	uint32_t sq_limit;	/* entries below this are free, as last read from cq_head */
-	uint8_t pad[72];
-	/* reaper */
-	const struct tdi_cqe *cq;
+	/* reaper: on lines of its own, so that the two may be two threads */
+	const struct tdi_cqe *cq __attribute__((aligned(128)));
 	uint32_t cq_mask;
 	uint32_t cq_head;	/* next entry to be reaped; released to the producer */
 	uint32_t dead;		/* the device died: tenon_cqe_peek() asks the library */
@@ -220,7 +222,7 @@ struct tenon_queue_options {
  * @options: NULL for defaults
  * @queue: the result
  *
- * Errors: -EINVAL; -ENOSPC beyond the number of queues; -ENODEV; -ETIMEDOUT.
+ * Errors: -EINVAL; -ENOSPC beyond the number of queues; -ENOMEM; -EMFILE; -ENODEV; -ETIMEDOUT; -EPROTO.
  */
 int tenon_queue_create(struct tenon_context *context, uint32_t depth,
 		       const struct tenon_queue_options *options, struct tenon_queue **queue);
@@ -269,13 +271,14 @@ static inline struct tdi_sqe *tenon_sqe_get(struct tenon_queue *queue)
  *
  * One system call if the device sleeps, else none. Producer only.
  *
- * Return: 0; -ENODEV the device died: each command still ends with one CQE.
+ * Return: 0; -ENODEV the device is known to have died: each command still ends with one CQE.
  */
 static inline int tenon_submit(struct tenon_queue *queue)
 {
-	queue->sq_submitted = queue->sq_next;
-	if (__builtin_expect(tenon_ring_publish(queue->producer, queue->device, queue->kernel,
-						queue->sq_next) != 0, 0))
+	const struct tdi_kernel_page *kernel = __atomic_load_n(&queue->kernel, __ATOMIC_RELAXED);
+
+	tenon_store_release((__le32 *)&queue->sq_submitted, queue->sq_next);
+	if (__builtin_expect(tenon_ring_publish(queue->producer, queue->device, kernel, queue->sq_next) != 0, 0))
 		return tenon_queue_kick_(queue);
 	return 0;
 }
@@ -294,7 +297,7 @@ static inline const struct tdi_cqe *tenon_cqe_peek(struct tenon_queue *queue)
 
 	if (tenon_reached(tenon_load_acquire(&cqe->sequence), queue->cq_head + 1))
 		return cqe;
-	if (__builtin_expect(queue->dead != 0, 0))
+	if (__builtin_expect(tenon_load((const __le32 *)&queue->dead) != 0, 0))
 		return tenon_queue_dead_cqe_(queue);
 	return NULL;
 }
@@ -322,8 +325,8 @@ int tenon_wait(struct tenon_queue *queue, uint32_t count, int64_t timeout_ns);
  * tenon_queue_fd() - a file descriptor for poll() and epoll
  * @queue: a queue
  *
- * Becomes readable after tenon_queue_arm() when the completions asked for are there, and at the device's
- * death. Owned by the queue; not to be read or closed.
+ * Becomes readable after tenon_queue_arm() when the completions asked for are there; at the device's death
+ * poll() reports POLLHUP. Owned by the queue; not to be read or closed.
  */
 int tenon_queue_fd(const struct tenon_queue *queue);
 
@@ -334,7 +337,9 @@ int tenon_queue_fd(const struct tenon_queue *queue);
  *
  * One-shot; forgets earlier readiness. Reaper only.
  *
- * Return: 0 armed; 1 the completions are there already, nothing was armed; -EINVAL; -ENODEV.
+ * Return: 0 armed; 1 the completions are there already, nothing was armed; -EINVAL bad count, or more than was
+ * submitted; -EAGAIN somebody else keeps changing what is awaited; -ENODEV the device died: what it left is
+ * reaped as TDI_SC_ABORTED.
  */
 int tenon_queue_arm(struct tenon_queue *queue, uint32_t count);
 
@@ -455,6 +460,7 @@ struct tdi_op *tenon_op_descriptor(const struct tenon_op *prepared);
 /** tenon_prep_op() - run a prepared operation */
 void tenon_prep_op(struct tdi_sqe *sqe, const struct tenon_op *prepared, uint64_t user_data);
 
+/** tenon_f32_bits() - the bits of @value, as descriptors carry them */
 static inline uint32_t tenon_f32_bits(float value)
 {
 	uint32_t bits;

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* Buffers: memory that host and device see. */
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+static int destroy_remote(struct tenon_context *c, uint32_t id)
+{
+	struct tenon_msg_buffer_destroy msg = { .buffer = id };
+	struct tenon_reply reply;
+
+	return tenon_socket_call(c, TENON_MSG_BUFFER_DESTROY, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
+}
+
+int tenon_buffer_create_locked(struct tenon_context *c, uint64_t bytes, uint32_t rights,
+			       struct tenon_buffer **buffer)
+{
+	struct tenon_msg_buffer_create msg = { .bytes = bytes, .rights = rights };
+	struct tenon_reply_buffer_create reply;
+	struct tenon_buffer *b;
+	int err, fd = -1;
+
+	if (!bytes)
+		return tenon_fail(c, -EINVAL, "memory: needed 1 or more bytes, got 0");
+	if (!rights || (rights & ~(TDI_BUFFER_READ | TDI_BUFFER_WRITE)))
+		return tenon_fail(c, -EINVAL, "rights %#x: neither read nor write, or unknown", rights);
+	if (bytes > c->limits.memory_bytes)
+		return tenon_fail(c, -ENOMEM, "memory: needed %llu, allowed %llu", (unsigned long long)bytes,
+				  (unsigned long long)c->limits.memory_bytes);
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return tenon_fail(c, -ENOMEM, "out of memory");
+	b->context = c;
+	b->bytes = bytes;
+	b->mapped = page_up(bytes);
+
+	err = tenon_socket_call(c, TENON_MSG_BUFFER_CREATE, &msg, sizeof(msg), &reply, sizeof(reply), &fd, 1);
+	if (!err && (!TDI_BUFFER_GEN(reply.buffer) || reply.reserved))
+		err = tenon_socket_bad(c, "a buffer id that can't be one");
+	if (!err)
+		err = tenon_map(c, fd, b->mapped, PROT_READ | PROT_WRITE, &b->data);
+	tenon_close_fds(&fd, 1);
+	if (err) {
+		/* The device made it, but there was no room for it on this side. */
+		if ((err == -ENOMEM || err == -EMFILE) && !reply.head.error)
+			destroy_remote(c, reply.buffer);
+		free(b);
+		return err;
+	}
+	b->id = reply.buffer;
+	LIST_INSERT_HEAD(&c->buffers, b, link);
+	*buffer = b;
+	return 0;
+}
+
+int tenon_buffer_create(struct tenon_context *c, uint64_t bytes, uint32_t rights, struct tenon_buffer **buffer)
+{
+	int err;
+
+	*buffer = NULL;
+	pthread_mutex_lock(&c->lock);
+	err = tenon_buffer_create_locked(c, bytes, rights, buffer);
+	pthread_mutex_unlock(&c->lock);
+	return err;
+}
+
+void tenon_buffer_free(struct tenon_buffer *b)
+{
+	LIST_REMOVE(b, link);
+	tenon_unmap(b->context, b->data, b->mapped);
+	free(b);
+}
+
+int tenon_buffer_destroy(struct tenon_buffer *b)
+{
+	struct tenon_context *c;
+	int err;
+
+	if (!b)
+		return 0;
+	c = b->context;
+	pthread_mutex_lock(&c->lock);
+	err = destroy_remote(c, b->id);
+	tenon_buffer_free(b);
+	pthread_mutex_unlock(&c->lock);
+	return err;
+}
+
+void *tenon_buffer_data(const struct tenon_buffer *b)
+{
+	return b->data;
+}
+
+uint64_t tenon_buffer_bytes(const struct tenon_buffer *b)
+{
+	return b->bytes;
+}
+
+uint32_t tenon_buffer_id(const struct tenon_buffer *b)
+{
+	return b->id;
+}
