@@ -54,9 +54,15 @@ static void events(struct tn_device *device, int64_t timeout_ns)
 	}
 }
 
+/* The virtual clock passes by what is done, and by nothing else. */
+static void spend(struct tn_device *device, uint64_t cost)
+{
+	if (device->options.virtual_clock)
+		__atomic_fetch_add(&device->virtual_now, cost, __ATOMIC_RELAXED);
+}
+
 static int step(struct tn_worker *worker, struct tn_queue *queue)
 {
-	struct tn_device *device = worker->device;
 	struct tn_exec *exec = &queue->exec;
 	uint64_t before = exec->work;
 	int status;
@@ -64,13 +70,7 @@ static int step(struct tn_worker *worker, struct tn_queue *queue)
 	if (MUTANT(fetch_once))
 		exec->sqe = queue->sq[queue->done & queue->mask];
 	status = tn_exec_step(&queue->context->table, exec, &worker->scratch);
-	if (device->options.virtual_clock && exec->sqe.opcode != TDI_OP_WAIT) {
-		uint64_t cost = exec->work - before;
-
-		if (status != TN_MORE)
-			cost += TN_VIRTUAL_COMMAND_NS;
-		__atomic_fetch_add(&device->virtual_now, cost, __ATOMIC_RELAXED);
-	}
+	spend(worker->device, exec->work - before);
 	return status;
 }
 
@@ -89,9 +89,11 @@ static int run(struct tn_worker *worker, struct tn_queue *queue)
 			return status;
 		if (status == TN_MORE)
 			status = step(worker, queue);
+		/* Also for one that was refused: else a flood of those would take no time. */
+		if (status != TN_MORE && status != TN_PARK)
+			spend(device, TN_VIRTUAL_COMMAND_NS);
 		now = tn_device_now(device);
-		if (queue->exec.sqe.opcode != TDI_OP_WAIT)
-			queue->charged_ns += now - then;
+		queue->charged_ns += now - then;
 		if (status == TN_PARK)
 			return status;
 		if (status != TN_MORE)
@@ -180,7 +182,7 @@ void *tn_worker_main(void *arg)
 		if (!queue && (tn_list_empty(&device->turns) || device->quiesced)) {
 			/* Virtual time passes by work alone; with none to do it jumps to the next time-out. */
 			if (device->options.virtual_clock && left > 0 && !device->quiesced) {
-				__atomic_fetch_add(&device->virtual_now, (uint64_t)left, __ATOMIC_RELAXED);
+				spend(device, (uint64_t)left);
 				left = 0;
 			}
 			events(device, left);
