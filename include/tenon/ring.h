@@ -50,11 +50,6 @@ static inline void tenon_store_release(__le32 *p, __u32 value)
 	__atomic_store_n((__u32 *)p, value, __ATOMIC_RELEASE);
 }
 
-static inline int tenon_cmpxchg(__le32 *p, __u32 old, __u32 value)
-{
-	return __atomic_compare_exchange_n((__u32 *)p, &old, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-}
-
 #define TENON_FULL_BARRIER() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #endif
 
@@ -107,37 +102,22 @@ static inline __u32 tenon_ring_sequence(const struct tdi_cqe *cq, __u32 mask, __
 }
 
 /*
- * Waiter: ask for a notice when @target is reached.
- * 1: reached already; 0: armed, sleep; -1: others keep changing W, try again. [WAI-2, WAI-3]
+ * Waiter: ask in its own word of the producer page for a notice when @target is reached.
+ * 1: reached already; 0: armed, sleep. [WAI-2, WAI-3]
  */
-static inline int tenon_ring_arm(struct tdi_producer_page *producer, const struct tdi_cqe *cq, __u32 mask,
-				 __u32 target)
+static inline int tenon_ring_arm(__le32 *wanted, const struct tdi_cqe *cq, __u32 mask, __u32 target)
 {
-	int i;
-
-	for (i = 0; i < 8; i++) {
-		__u32 w = tenon_load(&producer->wanted);
-		/* An earlier target that is still awaited stays: its notice wakes all, and all re-arm. */
-		int keep = !tenon_reached(tenon_ring_sequence(cq, mask, w), w) && tenon_reached(target, w);
-
-		if (!keep && w != target && !tenon_cmpxchg(&producer->wanted, w, target))
-			continue;
-		TENON_ARM_BARRIER();
-		if (tenon_reached(tenon_ring_sequence(cq, mask, target), target))
-			return 1;
-		/* The kept one was reached meanwhile: its notice may have been consumed before this waiter slept. */
-		if (keep && tenon_reached(tenon_ring_sequence(cq, mask, w), w))
-			continue;
-		return 0;
-	}
-	return -1;
+	tenon_store(wanted, target);
+	TENON_ARM_BARRIER();
+	return tenon_reached(tenon_ring_sequence(cq, mask, target), target);
 }
 
 /* Device: is a notice due, having completed up to @now and last looked at W at @before? [WAI-1] */
 static inline int tenon_ring_due(const struct tdi_producer_page *producer, __u32 before, __u32 now)
 {
 	TENON_NOTICE_BARRIER();
-	return (__u32)(now - tenon_load(&producer->wanted)) < (__u32)(now - before);
+	return (__u32)(now - tenon_load(&producer->wanted)) < (__u32)(now - before) ||
+	       (__u32)(now - tenon_load(&producer->wanted_kernel)) < (__u32)(now - before);
 }
 
 /* Device: publish @cqe as the completion with sequence @sequence. The sequence word goes last. [QUE-6] */

@@ -77,9 +77,11 @@
 #define TDI_FIRST_INDEX(n)	(0u - 4u * (__u32)(n))
 
 /**
- * struct tdi_producer_page - written by the tenant; @wanted also by the kernel
+ * struct tdi_producer_page - written by the tenant; @wanted_kernel by the kernel
  * @tail: index after the last submitted command; free running
  * @wanted: a notice is due when the completed sequence reaches this; one-shot [WAI-1]
+ * @wanted_kernel: the same for the kernel's own waiters. Two waiters can't share one word: the later
+ *	target, once displaced by an earlier one, would have to be put back in time [WAI-3]
  *
  * Each member that is polled has 128 bytes of its own: two cache lines, since adjacent lines are fetched
  * in pairs.
@@ -88,7 +90,8 @@ struct tdi_producer_page {
 	__le32 tail;
 	__u8 reserved0[124];
 	__le32 wanted;
-	__u8 reserved1[124];
+	__le32 wanted_kernel;
+	__u8 reserved1[120];
 };
 
 #define TDI_NEED_DOORBELL	(1u << 0)	/* store the tail to the doorbell */
