@@ -384,6 +384,15 @@ static void *run(void *arg)
 
 	while ((fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
 		pthread_mutex_lock(&m->lock);
+		if (m->turn_away) {
+			struct tenon_reply no = { .size = sizeof(no), .type = TENON_MSG_HELLO, .error = -EUSERS,
+						  .needed = 3, .allowed = 2 };
+
+			pthread_mutex_unlock(&m->lock);
+			send(fd, &no, sizeof(no), MSG_NOSIGNAL);
+			close(fd);
+			continue;
+		}
 		m->connection = fd;
 		m->ended = false;
 		do {

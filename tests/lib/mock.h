@@ -101,7 +101,7 @@ struct mock {
 	int listener;
 	int connection;		/* -1: none */
 	bool ended;
-	bool stopped;
+	bool turn_away;		/* answer connections unasked, and close them */
 	/* the next reply to a request of this type */
 	enum tenon_msg_type lie_type;
 	enum mock_lie lie;

@@ -201,6 +201,13 @@ static void test_open(void **state)
 	tenon_close(c);
 	mock_settle(m);
 
+	/* A limit that no size can reach is cut to what sizes can be rounded up to. */
+	mock_lie(m, TENON_MSG_HELLO, LIE_MEMORY);
+	assert_int_equal(tenon_open(m->path, &options, &c), 0);
+	assert_true(tenon_limits(c)->memory_bytes <= INT64_MAX - TDI_PAGE_SIZE);
+	tenon_close(c);
+	mock_settle(m);
+
 	setenv("TENON_DEVICE", m->path, 1);
 	assert_int_equal(tenon_open(NULL, NULL, &c), 0);
 	tenon_close(c);
@@ -259,6 +266,29 @@ static void test_open_errors(void **state)
 	assert_string_equal(tenon_errstr(NULL), "open: refused by the device: Protocol error");
 	mock_settle(m);
 	assert_null(c);
+	assert_int_equal(count_fds(), fds);
+}
+
+/* A refusal that comes before the request, from a peer that is gone before or after that is sent. */
+static void test_turned_away(void **state)
+{
+	struct mock *m = *state;
+	struct tenon_context *c;
+	unsigned int fds = count_fds();
+	int i;
+
+	pthread_mutex_lock(&m->lock);
+	m->turn_away = true;
+	pthread_mutex_unlock(&m->lock);
+	for (i = 0; i < 500; i++) {
+		assert_int_equal(tenon_open(m->path, NULL, &c), -EUSERS);
+		assert_string_equal(tenon_errstr(NULL), "contexts: needed 3, allowed 2");
+	}
+	pthread_mutex_lock(&m->lock);
+	m->turn_away = false;
+	pthread_mutex_unlock(&m->lock);
+	tenon_close(mock_open(m));
+	mock_settle(m);
 	assert_int_equal(count_fds(), fds);
 }
 
@@ -487,6 +517,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_devices, mock_setup, mock_teardown),
 		cmocka_unit_test_setup_teardown(test_open, mock_setup, mock_teardown),
 		cmocka_unit_test_setup_teardown(test_open_errors, mock_setup, mock_teardown),
+		cmocka_unit_test_setup_teardown(test_turned_away, mock_setup, mock_teardown),
 		cmocka_unit_test_setup_teardown(test_open_backlog, mock_setup, mock_teardown),
 		cmocka_unit_test_setup_teardown(test_status_and_usage, mock_setup, mock_teardown),
 		cmocka_unit_test_setup_teardown(test_buffer, mock_setup, mock_teardown),
