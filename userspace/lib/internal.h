@@ -67,7 +67,7 @@ struct tenon_context {
 	int fd;
 	pid_t owner;
 	uint32_t timeout_ms;
-	uint64_t last_id;
+	uint64_t next_id;
 	struct tdi_identify identify;
 	struct tenon_limits limits;
 	LIST_HEAD(, tenon_buffer) buffers;

@@ -325,16 +325,20 @@ static int spin(struct queue *q, uint32_t target, int64_t until, bool for_ever)
 	return 0;
 }
 
-/* Empties the pipe; -ENODEV at its end. */
+/*
+ * Empties the pipe; -ENODEV at its end. A peer that writes faster than this reads must not hold us here: what
+ * is left makes poll() return at once.
+ */
 static int drain(struct queue *q)
 {
-	char bytes[256];
+	char bytes[4096];
+	int tries = 32;
 	ssize_t n;
 
 	do
 		n = read(q->notice, bytes, sizeof(bytes));
-	while (n == sizeof(bytes) || (n < 0 && errno == EINTR));
-	if (n > 0 || (n < 0 && errno == EAGAIN))
+	while ((n == sizeof(bytes) || (n < 0 && errno == EINTR)) && --tries);
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
 		return 0;
 	queue_kill(q);
 	return -ENODEV;

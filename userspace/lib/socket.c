@@ -18,6 +18,8 @@
 
 #include "internal.h"
 
+#define MEMORY_MAX	((uint64_t)INT64_MAX - TDI_PAGE_SIZE)
+
 struct packet {
 	union {
 		struct tenon_reply head;
@@ -74,6 +76,9 @@ static int transmit(struct tenon_context *c, const void *msg, size_t size, int64
 	while (send(c->fd, msg, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
 		if (errno == EINTR)
 			continue;
+		/* The peer is gone, but may have said why before. */
+		if (errno == EPIPE || errno == ECONNRESET)
+			return 0;
 		if (errno != EAGAIN)
 			return -ENODEV;
 		err = wait_ready(c->fd, POLLOUT, deadline);
@@ -103,7 +108,8 @@ static int receive(struct tenon_context *c, struct packet *p, int64_t deadline)
 		m.msg_control = &control;
 		m.msg_controllen = sizeof(control);
 		n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
+		/* ECONNRESET is reported once, before what was sent earlier. */
+	} while (n < 0 && (errno == EINTR || errno == EAGAIN || errno == ECONNRESET));
 	if (n < 0)
 		return -ENODEV;
 	p->size = (size_t)n;
@@ -200,7 +206,8 @@ int tenon_socket_call(struct tenon_context *c, enum tenon_msg_type type, void *m
 	memset(head, 0, sizeof(*head));
 	head->size = (uint32_t)msg_size;
 	head->type = (uint16_t)type;
-	head->id = ++c->last_id;
+	/* HELLO is number 0, so that a refusal that came before it was sent is an answer to it. [SOC-3] */
+	head->id = c->next_id++;
 	err = transmit(c, msg, msg_size, deadline);
 	if (err)
 		return lost(c, err);
@@ -226,6 +233,7 @@ int tenon_socket_connect(struct tenon_context *c, const char *path)
 {
 	struct timeval timeout = { .tv_sec = c->timeout_ms / 1000, .tv_usec = c->timeout_ms % 1000 * 1000 };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int64_t deadline = now_ns() + c->timeout_ms * 1000000LL;
 	int err;
 
 	if (strlen(path) >= sizeof(address.sun_path))
@@ -239,9 +247,9 @@ int tenon_socket_connect(struct tenon_context *c, const char *path)
 	setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 	while (connect(c->fd, (struct sockaddr *)&address, sizeof(address))) {
 		err = -errno;
-		if (err == -EINTR)
+		if (err == -EINTR && now_ns() < deadline)
 			continue;
-		if (err == -EAGAIN)
+		if (err == -EAGAIN || err == -EINTR)
 			err = -ETIMEDOUT;
 		return tenon_fail(c, err, "connect to %s: %s", path, strerror(-err));
 	}
@@ -269,13 +277,13 @@ int tenon_socket_hello(struct tenon_context *c)
 		return tenon_socket_bad(c, "it speaks another version of the socket protocol");
 	if (!version_ok(reply.identify.version))
 		return tenon_socket_bad(c, "it speaks another version of TDI");
-	/* memory_bytes: so that a buffer's size fits into off_t and can be rounded up. */
-	if (reply.reserved || reply.memory_bytes > INT64_MAX - TDI_PAGE_SIZE || reply.buffers > 1u << 24 ||
-	    reply.queues > TDI_CONTEXT_QUEUES || !reply.depth || reply.depth > 1u << TDI_DEPTH_LOG2_MAX)
+	if (reply.reserved || reply.buffers > 1u << 24 || reply.queues > TDI_CONTEXT_QUEUES || !reply.depth ||
+	    reply.depth > 1u << TDI_DEPTH_LOG2_MAX)
 		return tenon_socket_bad(c, "limits");
 	c->identify = reply.identify;
 	c->limits = (struct tenon_limits){
-		.memory_bytes = reply.memory_bytes,
+		/* What is allowed must fit into off_t when it is rounded up. */
+		.memory_bytes = reply.memory_bytes < MEMORY_MAX ? reply.memory_bytes : MEMORY_MAX,
 		.buffers = reply.buffers,
 		.queues = reply.queues,
 		.depth = reply.depth,
