@@ -41,6 +41,10 @@
 #define TDI_REG_RESET		0x48	/* u32, wo: TDI_RESET_MAGIC starts a controller reset */
 #define TDI_REG_EQ_HEAD(eq)	(0x1000 + 8 * (eq))	/* u32, wo: entries consumed */
 
+/* Doorbells have a BAR of their own: a u32, wo, for each queue, alone in its 4 KiB << stride. [REG-15] */
+#define TDI_DOORBELL_BAR	2
+#define TDI_DOORBELL(queue, stride) ((__u64)(queue) << (TDI_PAGE_SHIFT + (stride)))
+
 #define TDI_RESET_MAGIC		0x74736572	/* "rest" */
 
 #define TDI_CAP_DMA_BITS(cap)	(((cap) & 0x3f) + 1)		/* width of a DMA address */
@@ -198,6 +202,8 @@ struct tdi_exec {
 	__le32 reserved0;
 	__le64 reserved1[3];
 };
+
+#define TDI_ARGS_MAX		256
 
 /** struct tdi_arg - one buffer argument of EXEC */
 struct tdi_arg {
@@ -515,6 +521,7 @@ struct tdi_admin_queue {
 #define TDI_BUFFER_READ		(1u << 0)	/* the device may read */
 #define TDI_BUFFER_WRITE	(1u << 1)	/* the device may write */
 #define TDI_BUFFER_INLINE	(1u << 2)	/* @address is the one block itself */
+#define TDI_BUFFER_LOST		(1u << 3)	/* its content didn't survive; with TDI_F_DEVICE_MEMORY [BUF-12] */
 
 /**
  * struct tdi_admin_buffer - BUFFER_MAP; UNMAP uses @context, @context_generation and @buffer alone
@@ -548,6 +555,8 @@ struct tdi_admin_memory {
 	__le64 bytes;
 	__le64 reserved[4];
 };
+
+#define TDI_PROGRAM_IDEMPOTENT	(1u << 0)	/* in result of PROGRAM_LOAD: EXEC of it may be run again */
 
 struct tdi_admin_program {
 	__le32 context;
