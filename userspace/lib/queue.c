@@ -348,9 +348,8 @@ static int drain(struct queue *q)
  * Why no wake-up is lost. The pipe is emptied first, then W is set, then the CQ is read, then poll() sleeps
  * while the pipe is empty. The device writes the CQE, then reads W, then writes to the pipe if W is due.
  * Either its read of W comes after our store: then the pipe is written after it was emptied and poll()
- * returns. Or it comes before: then, by the two full barriers, our read of the CQ finds the CQE. A W that
- * tenon_ring_arm() left as it was, because an earlier target is still awaited, was not yet reached when it
- * looked after the pipe was emptied, so that one's notice is still to come. Nobody else reads the pipe.
+ * returns. Or it comes before: then, by the two full barriers, our read of the CQ finds the CQE. Nobody else
+ * writes W or reads the pipe.
  * A notice that is left over from an earlier wait wakes once too often; that is all.
  */
 static int arm(struct queue *q, uint32_t target)
@@ -359,9 +358,7 @@ static int arm(struct queue *q, uint32_t target)
 
 	if (err)
 		return err;
-	err = tenon_ring_arm(q->pub.producer, q->pub.cq, q->pub.cq_mask, target);
-	if (err < 0)
-		return -EAGAIN;
+	err = tenon_ring_arm(&q->pub.producer->wanted, q->pub.cq, q->pub.cq_mask, target);
 	/* Who sets DEAD wakes all afterwards; a wake before the pipe was emptied is seen here. */
 	if (!err && flagged_dead(q)) {
 		queue_kill(q);
@@ -411,8 +408,8 @@ static int wait_for(struct queue *q, uint32_t target, int64_t timeout_ns)
 		err = arm(q, target);
 		if (err > 0)
 			return 0;
-		if (!err || err == -EAGAIN)
-			err = err ? (now_ns() < deadline ? 0 : -ETIMEDOUT) : sleep_until(q, deadline, for_ever);
+		if (!err)
+			err = sleep_until(q, deadline, for_ever);
 	} while (!err);
 	return err;
 }

@@ -399,6 +399,7 @@ static int ring_pages(struct client *client, struct ring *ring, struct answer *a
 	producer = map;
 	tenon_store(&producer->tail, first);
 	tenon_store(&producer->wanted, first);
+	tenon_store(&producer->wanted_kernel, first);
 	error = place(client, ring->tenant_bytes, map, &ring->tenant_address);
 	if (error) {
 		munmap(map, ring->tenant_bytes);
