@@ -28,7 +28,8 @@ SIZE(tdi_producer_page, 256);
 MEMBER(tdi_producer_page, tail, 0, 4);
 MEMBER(tdi_producer_page, reserved0, 4, 124);
 MEMBER(tdi_producer_page, wanted, 128, 4);
-MEMBER(tdi_producer_page, reserved1, 132, 124);
+MEMBER(tdi_producer_page, wanted_kernel, 132, 4);
+MEMBER(tdi_producer_page, reserved1, 136, 120);
 
 SIZE(tdi_device_page, 256);
 MEMBER(tdi_device_page, fetched, 0, 4);
