@@ -118,26 +118,55 @@ static void context_usage(const struct tn_context *context, struct tdi_usage *us
 		tn_usage_add(usage, &tn_entry(node, struct tn_queue, member)->usage);
 }
 
-static int log_group_usage(struct admin *admin)
+/* What a group has used, contexts that are gone included. */
+static void group_usage(struct admin *admin, const struct tn_group *group, struct tdi_usage *usage)
 {
-	struct tn_group *group;
-	struct tdi_usage usage;
-	int status = find_group(admin, admin->sqe->data.id, admin->sqe->generation, &group);
 	uint32_t i;
 
-	if (status)
-		return status;
-	usage = group->usage;
+	tn_usage_add(usage, &group->usage);
 	for (i = 0; i < TN_MAX_CONTEXTS; i++) {
 		struct tn_context *context = admin->device->context[i];
 
 		if (!context || context->group != group)
 			continue;
 		tn_context_hold(context);
-		context_usage(context, &usage);
+		context_usage(context, usage);
 		tn_context_release(context);
 	}
+}
+
+static int log_group_usage(struct admin *admin)
+{
+	struct tn_group *group;
+	struct tdi_usage usage = { 0 };
+	int status = find_group(admin, admin->sqe->data.id, admin->sqe->generation, &group);
+
+	if (status)
+		return status;
+	group_usage(admin, group, &usage);
 	return write_data(admin, &usage, sizeof(usage));
+}
+
+static int log_controller(struct admin *admin)
+{
+	struct tdi_controller_log page;
+	uint32_t i;
+
+	if (admin->sqe->generation)
+		return TDI_AS_RESERVED;
+	if (admin->sqe->data.id)
+		return FIELD(admin, data.id);
+	page = admin->device->log;
+	page.notices = __atomic_load_n(&admin->device->log.notices, __ATOMIC_RELAXED);
+	for (i = 0; i < TN_MAX_GROUPS; i++) {
+		struct tdi_usage usage = { 0 };
+
+		if (!admin->device->group[i].live)
+			continue;
+		group_usage(admin, &admin->device->group[i], &usage);
+		page.busy_ns += usage.busy_ns;
+	}
+	return write_data(admin, &page, sizeof(page));
 }
 
 static int log_context_usage(struct admin *admin)
@@ -205,9 +234,7 @@ static int get_log(struct admin *admin)
 	case TDI_LOG_CONTEXT_STATUS:
 		return log_context_status(admin);
 	case TDI_LOG_CONTROLLER:
-		if (admin->sqe->data.id)
-			return FIELD(admin, data.id);
-		return write_data(admin, &admin->device->log, sizeof(admin->device->log));
+		return log_controller(admin);
 	default:
 		return FIELD(admin, data.page);
 	}
@@ -276,6 +303,7 @@ static int group_destroy(struct admin *admin)
 		return status;
 	if (group->contexts)
 		return TDI_AS_BUSY;
+	admin->device->log.busy_ns += group->usage.busy_ns;	/* the controller's sum never goes back */
 	group->live = false;
 	return TDI_AS_OK;
 }
@@ -529,7 +557,7 @@ static int buffer_fields(struct admin *admin)
 	if (command->shift < TDI_PAGE_SHIFT || command->shift > 63)
 		return FIELD(admin, buffer.shift);
 	block = 1ULL << command->shift;
-	if (!command->length || command->length > TN_MAX_BUFFER_BYTES)
+	if (!command->length)
 		return FIELD(admin, buffer.length);
 	if (command->first >= block || __builtin_add_overflow(command->first, command->length, &end))
 		return FIELD(admin, buffer.first);
@@ -537,8 +565,6 @@ static int buffer_fields(struct admin *admin)
 		return FIELD(admin, buffer.length);
 	if (command->address % (command->flags & TDI_BUFFER_INLINE ? TDI_PAGE_SIZE : 8))
 		return FIELD(admin, buffer.address);
-	if (!TDI_BUFFER_GEN(command->buffer) || TDI_BUFFER_INDEX(command->buffer) >= TN_MAX_BUFFERS)
-		return TDI_AS_ID;
 	return TDI_AS_OK;
 }
 
@@ -554,8 +580,12 @@ static int buffer_map(struct admin *admin)
 		status = find_context(admin, command->context, command->context_generation, &context);
 	if (status)
 		return status;
+	if (!TDI_BUFFER_GEN(command->buffer) || index >= TN_MAX_BUFFERS)
+		return TDI_AS_ID;
 	if (index < context->table.maps && context->table.map[index].id)
 		return TDI_AS_EXISTS;
+	if (command->length > TN_MAX_BUFFER_BYTES)
+		return TDI_AS_LIMIT;
 	tn_context_hold(context);
 	maps = context->table.maps;
 	if (index >= maps) {
@@ -619,26 +649,6 @@ static int buffer_unmap(struct admin *admin)
 
 /* ----------------------------------------------------------------------------- controller */
 
-static int quiesce(struct admin *admin, bool on)
-{
-	uint32_t i;
-
-	if (admin->sqe->generation || !zero_from(admin->sqe, offsetof(struct tdi_admin_sqe, raw)))
-		return TDI_AS_RESERVED;
-	if (admin->device->quiesced == on)
-		return TDI_AS_STATE;
-	admin->device->quiesced = on;
-	for (i = 0; on && i < TN_MAX_CONTEXTS; i++) {
-		if (!admin->device->context[i])
-			continue;
-		tn_context_hold(admin->device->context[i]);
-		tn_context_release(admin->device->context[i]);
-	}
-	if (!on)
-		tn_device_wake(admin->device);
-	return TDI_AS_OK;
-}
-
 static int keep_alive(struct admin *admin)
 {
 	if (admin->sqe->generation || !zero_from(admin->sqe, offsetof(struct tdi_admin_sqe, raw)))
@@ -646,49 +656,73 @@ static int keep_alive(struct admin *admin)
 	return TDI_AS_OK;
 }
 
+static int quiesce(struct admin *admin)
+{
+	int status = keep_alive(admin);	/* no fields either */
+	uint32_t i;
+
+	if (status)
+		return status;
+	if (admin->device->quiesced)
+		return TDI_AS_STATE;
+	admin->device->quiesced = true;
+	for (i = 0; i < TN_MAX_CONTEXTS; i++) {
+		if (!admin->device->context[i])
+			continue;
+		tn_context_hold(admin->device->context[i]);
+		tn_context_release(admin->device->context[i]);
+	}
+	return TDI_AS_OK;
+}
+
+static int resume(struct admin *admin)
+{
+	struct tn_device *device = admin->device;
+	int status = keep_alive(admin);
+	uint32_t i;
+
+	if (status)
+		return status;
+	if (!device->quiesced)
+		return TDI_AS_STATE;
+	device->quiesced = false;
+	for (i = 0; i < TN_MAX_QUEUES; i++)
+		if (device->queue[i])
+			tn_device_kick(device, i, device->queue[i]->generation);
+	tn_device_wake(device);
+	return TDI_AS_OK;
+}
+
+/* Opcodes of features that aren't offered are unknown. */
+static int (*const handler[])(struct admin *admin) = {
+	[TDI_ADMIN_IDENTIFY] = identify,
+	[TDI_ADMIN_GET_LOG] = get_log,
+	[TDI_ADMIN_KEEP_ALIVE] = keep_alive,
+	[TDI_ADMIN_ABORT] = abort_command,
+	[TDI_ADMIN_QUIESCE] = quiesce,
+	[TDI_ADMIN_RESUME] = resume,
+	[TDI_ADMIN_GROUP_CREATE] = group_create,
+	[TDI_ADMIN_GROUP_MODIFY] = group_modify,
+	[TDI_ADMIN_GROUP_DESTROY] = group_destroy,
+	[TDI_ADMIN_CONTEXT_CREATE] = context_create,
+	[TDI_ADMIN_CONTEXT_DESTROY] = context_destroy,
+	[TDI_ADMIN_CONTEXT_RESET] = context_reset,
+	[TDI_ADMIN_QUEUE_CREATE] = queue_create,
+	[TDI_ADMIN_QUEUE_DESTROY] = queue_destroy,
+	[TDI_ADMIN_QUEUE_RESET] = queue_reset,
+	[TDI_ADMIN_BUFFER_MAP] = buffer_map,
+	[TDI_ADMIN_BUFFER_UNMAP] = buffer_unmap,
+};
+
 static int run(struct admin *admin)
 {
+	unsigned int opcode = admin->sqe->opcode;
+
+	if (opcode >= sizeof(handler) / sizeof(handler[0]) || !handler[opcode])
+		return TDI_AS_OPCODE;
 	if (admin->sqe->reserved)
 		return TDI_AS_RESERVED;
-	switch (admin->sqe->opcode) {
-	case TDI_ADMIN_IDENTIFY:
-		return identify(admin);
-	case TDI_ADMIN_GET_LOG:
-		return get_log(admin);
-	case TDI_ADMIN_KEEP_ALIVE:
-		return keep_alive(admin);
-	case TDI_ADMIN_ABORT:
-		return abort_command(admin);
-	case TDI_ADMIN_QUIESCE:
-		return quiesce(admin, true);
-	case TDI_ADMIN_RESUME:
-		return quiesce(admin, false);
-	case TDI_ADMIN_GROUP_CREATE:
-		return group_create(admin);
-	case TDI_ADMIN_GROUP_MODIFY:
-		return group_modify(admin);
-	case TDI_ADMIN_GROUP_DESTROY:
-		return group_destroy(admin);
-	case TDI_ADMIN_CONTEXT_CREATE:
-		return context_create(admin);
-	case TDI_ADMIN_CONTEXT_DESTROY:
-		return context_destroy(admin);
-	case TDI_ADMIN_CONTEXT_RESET:
-		return context_reset(admin);
-	case TDI_ADMIN_QUEUE_CREATE:
-		return queue_create(admin);
-	case TDI_ADMIN_QUEUE_DESTROY:
-		return queue_destroy(admin);
-	case TDI_ADMIN_QUEUE_RESET:
-		return queue_reset(admin);
-	case TDI_ADMIN_BUFFER_MAP:
-		return buffer_map(admin);
-	case TDI_ADMIN_BUFFER_UNMAP:
-		return buffer_unmap(admin);
-	default:
-		/* Of features that aren't offered, too. */
-		return TDI_AS_OPCODE;
-	}
+	return handler[opcode](admin);
 }
 
 void tn_admin(struct tn_device *device, struct tn_space *space, const struct tdi_admin_sqe *sqe,
