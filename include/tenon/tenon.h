@@ -338,8 +338,7 @@ int tenon_queue_fd(const struct tenon_queue *queue);
  * One-shot; forgets earlier readiness. Reaper only.
  *
  * Return: 0 armed; 1 the completions are there already, nothing was armed; -EINVAL bad count, or more than was
- * submitted; -EAGAIN somebody else keeps changing what is awaited; -ENODEV the device died: what it left is
- * reaped as TDI_SC_ABORTED.
+ * submitted; -ENODEV the device died: what it left is reaped as TDI_SC_ABORTED.
  */
 int tenon_queue_arm(struct tenon_queue *queue, uint32_t count);
 
