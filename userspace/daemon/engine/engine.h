@@ -19,7 +19,10 @@
 #define TN_PARK			0x10001	/* WAIT: the semaphore isn't there yet */
 #define TN_SIGNALED		0x10002	/* SIGNAL is done: waiters of exec->address must look again */
 
-/* Work that one step does at most, in elementary operations: a multiply-add, or a byte moved. */
+/*
+ * Work after which a step ends, in elementary operations: a multiply-add, or a byte moved. A tensor command
+ * ends its step with the piece that fills it, so that a step is less than three of these.
+ */
 #define TN_UNIT_WORK		(64 * 1024)
 
 /* Longest time-out of WAIT: an hour. */
@@ -32,12 +35,47 @@ struct tn_scratch {
 	_Alignas(64) uint8_t byte[TN_SCRATCH_BYTES];
 };
 
-/* The engine's private copy of a tensor descriptor, fetched once [TEN]. */
+#define TN_LOOP_OPERANDS	4
+
+/* The axes that a tensor operator walks, outermost first, merged where all operands allow it. */
+struct tn_loop {
+	uint32_t rank;			/* at least 1 */
+	uint64_t shape[TDI_RANK_MAX];
+	uint64_t stride[TDI_RANK_MAX][TN_LOOP_OPERANDS];
+};
+
+/* What one matrix multiplication step keeps of its output: sums that are not complete yet. */
+#define TN_TILE_SUMS		2048
+
+/* One factor of a matrix product, with the axis that it alone gives to the output. */
+struct tn_factor {
+	uint32_t operand;	/* number of the tensor */
+	uint32_t tile;		/* elements of the axis in one tile */
+	uint64_t extent;	/* of the axis */
+	uint64_t stride;	/* of the factor along the axis */
+	uint64_t inner;		/* of the factor along the axis that is summed */
+	uint64_t out;		/* of the output along the axis */
+	uint64_t addend;	/* of GEMM's C along the axis */
+};
+
+/* The engine's private copy of a tensor descriptor, fetched once [TEN], and how far the command is. */
 struct tn_tensor_exec {
 	struct tdi_op op;
 	struct tdi_tensor tensor[TDI_TENSORS_MAX];
 	uint64_t elements;	/* of the output */
-	uint64_t position;	/* the next unit's first, as the operator counts */
+	uint64_t position;	/* the next piece's first, as the operator counts */
+	struct tn_loop loop;
+	uint64_t extent;	/* of the axis that is reduced */
+	uint64_t reduced;	/* how much of it is done */
+	uint32_t phase;		/* of SOFTMAX */
+	double best;		/* of SOFTMAX and ARGMAX: the largest so far */
+	uint64_t best_at;
+	double sum;		/* of SOFTMAX */
+	struct tn_factor factor[2];	/* of matrix products: rows, columns */
+	union {
+		float f32[TN_TILE_SUMS];
+		uint32_t u32[TN_TILE_SUMS];
+	} acc;
 };
 
 /*
