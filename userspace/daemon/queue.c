@@ -131,6 +131,14 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 	return tn_exec_begin(&queue->context->table, exec);
 }
 
+/* Which of usage.commands[] counts it. A command that ends before it was looked at has any opcode. */
+static unsigned int kind(uint8_t opcode, int status)
+{
+	if ((status && status < TDI_SC_CANCELED) || (opcode > TDI_OP_EXEC && opcode != TDI_OP_TENSOR))
+		return 7;
+	return opcode == TDI_OP_TENSOR ? 6 : opcode;
+}
+
 void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
 {
 	struct tn_device *device = queue->context->device;
@@ -143,11 +151,8 @@ void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
 		.info = status ? exec->info : 0,
 		.status = (__u16)status,
 	};
-	unsigned int kind = exec->sqe.opcode == TDI_OP_TENSOR ? 6 : exec->sqe.opcode;
 
-	if (status && status < TDI_SC_CANCELED)
-		kind = 7;
-	queue->usage.commands[kind]++;
+	queue->usage.commands[kind(exec->sqe.opcode, status)]++;
 	queue->usage.busy_ns += busy;
 	queue->usage.service_hist[bucket(queue->charged_ns)]++;
 	queue->usage.bytes_read += exec->bytes_read;
