@@ -36,6 +36,13 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
+/*
+ * As little room for unread replies as the kernel allows: about six of them. Their descriptors count against the
+ * RLIMIT_NOFILE of our user, so a client that doesn't read would use up what others need.
+ */
+#define REPLY_ROOM	1
+#define FDS_UNREAD	(8 * TENON_SOCKET_FDS)
+
 struct buffer {
 	uint8_t generation;		/* of the next id in this slot */
 	uint32_t id;			/* 0: free */
@@ -836,8 +843,10 @@ int tn_unix_adopt(struct tn_unix *attach, int fd)
 	socklen_t size = sizeof(peer);
 	struct client *client;
 	uint32_t same = 1;
+	int room = REPLY_ROOM;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size)) {
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ||
+	    (!MUTANT(reply_room) && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)))) {
 		drop_socket(attach, fd);
 		return -EPERM;
 	}
@@ -969,8 +978,8 @@ static int listen_on(struct tn_unix *attach)
 
 int tn_unix_create(const struct tn_unix_options *options, struct tn_unix **result)
 {
-	/* Each queue keeps an eventfd and a pipe's end; a context its socket. */
-	rlim_t needed = (rlim_t)options->contexts_max * (1 + 2 * (rlim_t)options->queues_max) + 64;
+	/* Each queue keeps an eventfd and a pipe's end; a context its socket, and what is in replies. */
+	rlim_t needed = (rlim_t)options->contexts_max * (1 + 2 * (rlim_t)options->queues_max + FDS_UNREAD) + 64;
 	struct tn_unix *attach;
 	struct rlimit limit;
 
