@@ -37,8 +37,8 @@
 #endif
 
 /*
- * As little room for unread replies as the kernel allows: about six of them. Their descriptors count against the
- * RLIMIT_NOFILE of our user, so a client that doesn't read would use up what others need.
+ * As little room for unread replies, or notices, as the kernel allows: about six of them. The descriptors of
+ * replies count against the RLIMIT_NOFILE of our user, so a client that doesn't read would use up what others need.
  */
 #define REPLY_ROOM	1
 #define FDS_UNREAD	(8 * TENON_SOCKET_FDS)
@@ -60,7 +60,7 @@ struct ring {
 	uint64_t tenant_address, device_address;
 	void *tenant, *device;
 	int kick;			/* eventfd, shared with the client */
-	int notice;			/* our end of a pipe */
+	int notice;			/* our end of a stream socket */
 };
 
 /* One connection, one context. */
@@ -119,10 +119,10 @@ void tn_unix_notice(void *arg, uint32_t queue)
 	ssize_t done;
 
 	/*
-	 * A full pipe is readable already, and a client that closed its end is on its way out. O_NONBLOCK is in
-	 * our own description, out of the client's reach: this can't be made to block.
+	 * A full socket is readable already, and a client that closed its end is on its way out. The sender takes
+	 * no lock that a reader sleeps with, unlike that of a pipe: this can't be made to block.
 	 */
-	done = write(attach->ring[queue]->notice, "", 1);
+	done = send(attach->ring[queue]->notice, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	(void)done;
 }
 
@@ -447,7 +447,7 @@ static int ring_pages(struct client *client, struct ring *ring, struct answer *a
 
 static int ring_fds(struct ring *ring, struct answer *answer)
 {
-	int fd, ends[2];
+	int fd, ends[2], room = REPLY_ROOM;
 
 	ring->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (ring->kick < 0)
@@ -456,10 +456,14 @@ static int ring_fds(struct ring *ring, struct answer *answer)
 	if (fd < 0)
 		return -errno;
 	answer->fd[answer->fds++] = fd;
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends))
 		return -errno;
 	ring->notice = ends[1];
 	answer->fd[answer->fds++] = ends[0];
+	/* Nothing is taken from the client, and little kept for it. */
+	if (shutdown(ring->notice, SHUT_RD) ||
+	    setsockopt(ring->notice, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)))
+		return -errno;
 	return 0;
 }
 
@@ -978,7 +982,7 @@ static int listen_on(struct tn_unix *attach)
 
 int tn_unix_create(const struct tn_unix_options *options, struct tn_unix **result)
 {
-	/* Each queue keeps an eventfd and a pipe's end; a context its socket, and what is in replies. */
+	/* Each queue keeps an eventfd and a socket; a context its socket, and what is in replies. */
 	rlim_t needed = (rlim_t)options->contexts_max * (1 + 2 * (rlim_t)options->queues_max + FDS_UNREAD) + 64;
 	struct tn_unix *attach;
 	struct rlimit limit;
