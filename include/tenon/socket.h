@@ -115,7 +115,7 @@ enum tenon_queue_fd {
 	TENON_FD_TENANT		= 0,	/* memfd, read and write: producer page, then the SQ */
 	TENON_FD_DEVICE		= 1,	/* memfd, read only: device page, kernel page, then the CQ */
 	TENON_FD_KICK		= 2,	/* eventfd: write to kick */
-	TENON_FD_NOTICE		= 3,	/* pipe: readable after a notice; end of file when tenond is gone */
+	TENON_FD_NOTICE		= 3,	/* socket: readable after a notice; end of file when tenond is gone */
 };
 
 /*

@@ -146,7 +146,7 @@ static void queue_create(struct mock *m, struct packet *p, const struct tenon_ms
 		q->cq[r->depth - 1].sequence += r->depth;
 
 	q->kick = must_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-	must_fd(pipe2(notice, O_CLOEXEC | O_NONBLOCK));
+	must_fd(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, notice));
 	q->notice = notice[1];
 	p->fds[TENON_FD_KICK] = dup(q->kick);
 	p->fds[TENON_FD_NOTICE] = notice[0];
@@ -157,9 +157,15 @@ static void queue_create(struct mock *m, struct packet *p, const struct tenon_ms
 		close(notice[0]);
 		p->fds[TENON_FD_KICK] = notice[1];
 	}
-	if (lie == LIE_NOTICE_EVENTFD || lie == LIE_NOTICE_WRITE_END) {
+	if (lie == LIE_NOTICE_EVENTFD) {
 		close(p->fds[TENON_FD_NOTICE]);
-		p->fds[TENON_FD_NOTICE] = dup(lie == LIE_NOTICE_EVENTFD ? q->kick : q->notice);
+		p->fds[TENON_FD_NOTICE] = dup(q->kick);
+	}
+	if (lie == LIE_NOTICE_PIPE) {
+		close(p->fds[TENON_FD_NOTICE]);
+		must_fd(pipe2(notice, O_CLOEXEC));
+		close(notice[1]);
+		p->fds[TENON_FD_NOTICE] = notice[0];
 	}
 	p->size = sizeof(p->queue);
 	p->queue.queue = id;

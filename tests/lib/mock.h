@@ -64,7 +64,7 @@ enum mock_lie {
 	LIE_CQ,
 	LIE_KICK_PIPE,		/* a write to it would raise SIGPIPE */
 	LIE_NOTICE_EVENTFD,
-	LIE_NOTICE_WRITE_END,
+	LIE_NOTICE_PIPE,	/* a peer that reads it too could block a read */
 	LIE_STATUS_QUEUES,
 	/* not answering */
 	LIE_SILENT,
@@ -119,7 +119,7 @@ int mock_teardown(void **state);
 
 /* The next reply to @type is wrong in this way. */
 void mock_lie(struct mock *m, enum tenon_msg_type type, enum mock_lie lie);
-/* As if it were killed: the connection and the pipes end; what it wrote to the rings stays. */
+/* As if it were killed: the connection and the notices end; what it wrote to the rings stays. */
 void mock_die(struct mock *m);
 /* Until it has noticed the end of the connection and released what belonged to it. */
 void mock_settle(struct mock *m);

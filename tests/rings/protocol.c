@@ -8,7 +8,7 @@
  * release and acquire are the fences that C11 asks for and no more.
  *
  * A sleeper is modelled by what it decided last: it stays asleep if nothing latched a kick (an eventfd, or
- * the pipe of notices) since it last emptied the latch. "Lost" is asleep for good with something to do.
+ * the socket of notices) since it last emptied the latch. "Lost" is asleep for good with something to do.
  */
 void __CPROVER_fence(const char *kind, ...);
 void __CPROVER_atomic_begin(void);

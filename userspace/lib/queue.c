@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,7 +43,8 @@ static int destroy_remote(struct tenon_context *c, uint32_t id)
 
 /*
  * The kick must be something that a write can't raise a signal on or block, whatever the daemon passed: an
- * anonymous inode, which has no type, is neither a pipe nor a socket nor a file.
+ * anonymous inode, which has no type, is neither a pipe nor a socket nor a file. The notice must be a socket: that
+ * alone can be read without blocking whoever else has it.
  */
 static bool notices_ok(int kick, int notice)
 {
@@ -50,8 +52,7 @@ static bool notices_ok(int kick, int notice)
 
 	if (fstat(kick, &st) || (st.st_mode & S_IFMT) || fcntl(kick, F_SETFL, O_NONBLOCK))
 		return false;
-	return !fstat(notice, &st) && S_ISFIFO(st.st_mode) &&
-	       (fcntl(notice, F_GETFL) & O_ACCMODE) == O_RDONLY && !fcntl(notice, F_SETFL, O_NONBLOCK);
+	return !fstat(notice, &st) && S_ISSOCK(st.st_mode);
 }
 
 /* As QUEUE_CREATE leaves them: nothing submitted, nothing awaited, the lap before completed. [QUE-4] */
@@ -326,7 +327,7 @@ static int spin(struct queue *q, uint32_t target, int64_t until, bool for_ever)
 }
 
 /*
- * Empties the pipe; -ENODEV at its end. A peer that writes faster than this reads must not hold us here: what
+ * Empties the socket of notices; -ENODEV at its end. A peer that writes faster than this reads must not hold us here: what
  * is left makes poll() return at once.
  */
 static int drain(struct queue *q)
@@ -336,7 +337,7 @@ static int drain(struct queue *q)
 	ssize_t n;
 
 	do
-		n = read(q->notice, bytes, sizeof(bytes));
+		n = recv(q->notice, bytes, sizeof(bytes), MSG_DONTWAIT);
 	while ((n == sizeof(bytes) || (n < 0 && errno == EINTR)) && --tries);
 	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
 		return 0;
@@ -345,11 +346,11 @@ static int drain(struct queue *q)
 }
 
 /*
- * Why no wake-up is lost. The pipe is emptied first, then W is set, then the CQ is read, then poll() sleeps
- * while the pipe is empty. The device writes the CQE, then reads W, then writes to the pipe if W is due.
- * Either its read of W comes after our store: then the pipe is written after it was emptied and poll()
+ * Why no wake-up is lost. The socket of notices is emptied first, then W is set, then the CQ is read, then
+ * poll() sleeps while the socket is empty. The device writes the CQE, then reads W, then sends a byte if W is
+ * due. Either its read of W comes after our store: then the byte is sent after the socket was emptied and poll()
  * returns. Or it comes before: then, by the two full barriers, our read of the CQ finds the CQE. Nobody else
- * writes W or reads the pipe.
+ * writes W or reads the socket.
  * A notice that is left over from an earlier wait wakes once too often; that is all.
  */
 static int arm(struct queue *q, uint32_t target)
@@ -359,7 +360,7 @@ static int arm(struct queue *q, uint32_t target)
 	if (err)
 		return err;
 	err = tenon_ring_arm(&q->pub.producer->wanted, q->pub.cq, q->pub.cq_mask, target);
-	/* Who sets DEAD wakes all afterwards; a wake before the pipe was emptied is seen here. */
+	/* Who sets DEAD wakes all afterwards; a wake before the socket was emptied is seen here. */
 	if (!err && flagged_dead(q)) {
 		queue_kill(q);
 		return -ENODEV;

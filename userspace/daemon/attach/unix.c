@@ -2,6 +2,7 @@
 /* Attach point "unix"; see unix.h, and Documentation/socket.rst for the protocol. One thread runs all of this. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <tenon/socket.h>
@@ -26,6 +28,20 @@
 #define SPACE_GAP	TDI_PAGE_SIZE
 
 #define PAGE_BASE	TDI_PAGE_SIZE	/* of attach->page in the device's own space */
+
+/* How long it may take to drop what a client sent, and the signal that ends it; by default it is ignored. */
+#define DROP_NS		1000000
+#define DROP_SIGNAL	SIGURG
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+/*
+ * As little room for unread replies, or notices, as the kernel allows: about six of them. The descriptors of
+ * replies count against the RLIMIT_NOFILE of our user, so a client that doesn't read would use up what others need.
+ */
+#define REPLY_ROOM	1
+#define FDS_UNREAD	(8 * TENON_SOCKET_FDS)
 
 struct buffer {
 	uint8_t generation;		/* of the next id in this slot */
@@ -44,7 +60,7 @@ struct ring {
 	uint64_t tenant_address, device_address;
 	void *tenant, *device;
 	int kick;			/* eventfd, shared with the client */
-	int notice;			/* our end of a pipe */
+	int notice;			/* our end of a stream socket */
 };
 
 /* One connection, one context. */
@@ -66,6 +82,8 @@ struct client {
 struct tn_unix {
 	struct tn_unix_options options;
 	struct tn_device *device;
+	bool has_timer;
+	timer_t timer;			/* see dropping() */
 	int listen, epoll;
 	bool deaf;			/* out of descriptors: not listening until a client is gone */
 	uint32_t clients;
@@ -101,10 +119,10 @@ void tn_unix_notice(void *arg, uint32_t queue)
 	ssize_t done;
 
 	/*
-	 * A full pipe is readable already, and a client that closed its end is on its way out. O_NONBLOCK is in
-	 * our own description, out of the client's reach: this can't be made to block.
+	 * A full socket is readable already, and a client that closed its end is on its way out. The sender takes
+	 * no lock that a reader sleeps with, unlike that of a pipe: this can't be made to block.
 	 */
-	done = write(attach->ring[queue]->notice, "", 1);
+	done = send(attach->ring[queue]->notice, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	(void)done;
 }
 
@@ -429,7 +447,7 @@ static int ring_pages(struct client *client, struct ring *ring, struct answer *a
 
 static int ring_fds(struct ring *ring, struct answer *answer)
 {
-	int fd, ends[2];
+	int fd, ends[2], room = REPLY_ROOM;
 
 	ring->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (ring->kick < 0)
@@ -438,10 +456,14 @@ static int ring_fds(struct ring *ring, struct answer *answer)
 	if (fd < 0)
 		return -errno;
 	answer->fd[answer->fds++] = fd;
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends))
 		return -errno;
 	ring->notice = ends[1];
 	answer->fd[answer->fds++] = ends[0];
+	/* Nothing is taken from the client, and little kept for it. */
+	if (shutdown(ring->notice, SHUT_RD) ||
+	    setsockopt(ring->notice, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)))
+		return -errno;
 	return 0;
 }
 
@@ -542,6 +564,55 @@ static int queue_destroy(struct client *client, const struct tenon_msg_queue_des
 	return 0;
 }
 
+/* ----------------------------------------------------------- descriptors that clients send */
+
+static void interrupt(int signal)
+{
+}
+
+/*
+ * Nothing is taken of the descriptors that a client sends. But if the client has closed its own, the kernel ends
+ * the file when we receive the message or close the socket, in this thread, and the end of a TCP socket with
+ * SO_LINGER sleeps as long as the client asked for. A signal ends that sleep; again and again, since the first
+ * may come too early.
+ */
+static void dropping(struct tn_unix *attach, bool on)
+{
+	struct itimerspec time = { 0 };
+
+	if (on)
+		time.it_value.tv_nsec = time.it_interval.tv_nsec = DROP_NS;
+	if (attach->has_timer && !MUTANT(drop_in_time))
+		timer_settime(attach->timer, 0, &time, NULL);
+}
+
+/* The signals come to the thread that calls this. */
+static int timer_begin(struct tn_unix *attach)
+{
+	struct sigaction action = { .sa_handler = interrupt, .sa_flags = SA_RESTART };
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = DROP_SIGNAL };
+
+	event.sigev_notify_thread_id = gettid();
+	if (sigaction(DROP_SIGNAL, &action, NULL) || timer_create(CLOCK_MONOTONIC, &event, &attach->timer))
+		return -errno;
+	attach->has_timer = true;
+	return 0;
+}
+
+static void timer_end(struct tn_unix *attach)
+{
+	if (attach->has_timer)
+		timer_delete(attach->timer);
+	attach->has_timer = false;
+}
+
+static void drop_socket(struct tn_unix *attach, int fd)
+{
+	dropping(attach, true);
+	close(fd);
+	dropping(attach, false);
+}
+
 /* ------------------------------------------------------------------------------- contexts */
 
 static int hello(struct client *client, const struct tenon_msg_hello *msg, struct answer *answer)
@@ -632,7 +703,7 @@ static void client_free(struct client *client)
 	tn_space_free(&client->space);
 	free(client->buffer);
 	free(client->ring);
-	close(client->fd);
+	drop_socket(attach, client->fd);
 	free(client);
 	attach->clients--;
 	if (attach->deaf) {
@@ -731,9 +802,12 @@ static void serve_client(struct client *client)
 	int error;
 
 	/* Without room for control data the kernel drops descriptors that the client sends. */
+	dropping(client->attach, true);
 	bytes = recv(client->fd, client->attach->received, sizeof(client->attach->received),
 		     MSG_DONTWAIT | MSG_TRUNC);
-	if (bytes < 0 && (errno == EAGAIN || errno == EINTR))
+	error = errno;
+	dropping(client->attach, false);
+	if (bytes < 0 && (error == EAGAIN || error == EINTR))
 		return;
 	if (bytes < (ssize_t)sizeof(*head) || (size_t)bytes > sizeof(client->attach->received)) {
 		client_free(client);
@@ -753,7 +827,7 @@ static void serve_client(struct client *client)
 }
 
 /* A connection that can't be had: say why, unasked, with the type and id of HELLO. */
-static void turn_away(int fd, uint64_t needed, uint64_t allowed)
+static void turn_away(struct tn_unix *attach, int fd, uint64_t needed, uint64_t allowed)
 {
 	struct answer answer;
 
@@ -762,7 +836,7 @@ static void turn_away(int fd, uint64_t needed, uint64_t allowed)
 	answer.head.type = TENON_MSG_HELLO;
 	answer.head.error = refuse(&answer, -EUSERS, needed, allowed);
 	reply(fd, &answer);
-	close(fd);
+	drop_socket(attach, fd);
 }
 
 int tn_unix_adopt(struct tn_unix *attach, int fd)
@@ -773,26 +847,28 @@ int tn_unix_adopt(struct tn_unix *attach, int fd)
 	socklen_t size = sizeof(peer);
 	struct client *client;
 	uint32_t same = 1;
+	int room = REPLY_ROOM;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size)) {
-		close(fd);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ||
+	    (!MUTANT(reply_room) && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)))) {
+		drop_socket(attach, fd);
 		return -EPERM;
 	}
 	for (client = attach->first; client; client = client->next)
 		same += client->uid == peer.uid;
 	if (attach->clients >= options->contexts_max) {
-		turn_away(fd, attach->clients + 1, options->contexts_max);
+		turn_away(attach, fd, attach->clients + 1, options->contexts_max);
 		return -EUSERS;
 	}
 	if (peer.uid && same > options->contexts_per_uid) {
-		turn_away(fd, same, options->contexts_per_uid);
+		turn_away(attach, fd, same, options->contexts_per_uid);
 		return -EUSERS;
 	}
 	client = calloc(1, sizeof(*client));
 	event.data.ptr = client;
 	if (!client || epoll_ctl(attach->epoll, EPOLL_CTL_ADD, fd, &event)) {
 		free(client);
-		close(fd);
+		drop_socket(attach, fd);
 		return -ENOMEM;
 	}
 	client->attach = attach;
@@ -816,13 +892,11 @@ static void serve_listen(struct tn_unix *attach)
 		attach->deaf = !epoll_ctl(attach->epoll, EPOLL_CTL_MOD, attach->listen, &none);
 }
 
-int tn_unix_serve(struct tn_unix *attach, int stop_fd)
+static int serve(struct tn_unix *attach)
 {
-	struct epoll_event event[16], stop = { .events = EPOLLIN };
+	struct epoll_event event[16];
 	int i, n;
 
-	if (epoll_ctl(attach->epoll, EPOLL_CTL_ADD, stop_fd, &stop))
-		return -errno;
 	for (;;) {
 		n = epoll_wait(attach->epoll, event, 16, -1);
 		if (n < 0 && errno != EINTR)
@@ -836,6 +910,21 @@ int tn_unix_serve(struct tn_unix *attach, int stop_fd)
 				serve_client(event[i].data.ptr);
 		}
 	}
+}
+
+int tn_unix_serve(struct tn_unix *attach, int stop_fd)
+{
+	struct epoll_event stop = { .events = EPOLLIN };
+	int error = timer_begin(attach);
+
+	if (error)
+		return error;
+	if (epoll_ctl(attach->epoll, EPOLL_CTL_ADD, stop_fd, &stop))
+		error = -errno;
+	else
+		error = serve(attach);
+	timer_end(attach);
+	return error;
 }
 
 /* ----------------------------------------------------------------------------- start and end */
@@ -893,8 +982,8 @@ static int listen_on(struct tn_unix *attach)
 
 int tn_unix_create(const struct tn_unix_options *options, struct tn_unix **result)
 {
-	/* Each queue keeps an eventfd and a pipe's end; a context its socket. */
-	rlim_t needed = (rlim_t)options->contexts_max * (1 + 2 * (rlim_t)options->queues_max) + 64;
+	/* Each queue keeps an eventfd and a socket; a context its socket, and what is in replies. */
+	rlim_t needed = (rlim_t)options->contexts_max * (1 + 2 * (rlim_t)options->queues_max + FDS_UNREAD) + 64;
 	struct tn_unix *attach;
 	struct rlimit limit;
 
@@ -943,14 +1032,17 @@ int tn_unix_start(struct tn_unix *attach, struct tn_device *device)
 
 void tn_unix_destroy(struct tn_unix *attach)
 {
+	/* Without a timer a client can delay the end, no more. */
+	timer_begin(attach);
 	if (attach->listen >= 0) {
 		unlink(attach->options.path);
-		close(attach->listen);
+		drop_socket(attach, attach->listen);
 		attach->listen = -1;
 		attach->deaf = false;
 	}
 	while (attach->first)
 		client_free(attach->first);
+	timer_end(attach);
 	close(attach->epoll);
 	free(attach);
 }
