@@ -106,6 +106,7 @@ const struct tdi_identify *tenon_identify(const struct tenon_context *context);
  * @buffers: number of buffers
  * @queues: number of queues
  * @depth: entries of one queue
+ * @reserved: 0
  */
 struct tenon_limits {
 	uint64_t memory_bytes;
@@ -316,8 +317,8 @@ static inline void tenon_cqe_seen(struct tenon_queue *queue)
  *
  * Polls for the queue's spin_ns, then sleeps. Reaper only.
  *
- * Return: 0; -ETIMEDOUT; -EINTR a signal came; -EINVAL bad count, or more than was submitted; -ENODEV the
- * device died: what it left is reaped as TDI_SC_ABORTED.
+ * Return: 0 they are there; -ETIMEDOUT they aren't yet; -EINTR a signal came; -EINVAL bad count, or more than
+ * was submitted; -ENODEV the device died: what it left is reaped as TDI_SC_ABORTED.
  */
 int tenon_wait(struct tenon_queue *queue, uint32_t count, int64_t timeout_ns);
 
@@ -352,14 +353,27 @@ const char *tenon_status_str(unsigned int status);
 
 /* ------------------------------------------------------------------------- core commands */
 
-/** tenon_prep_nop() - a command that does nothing */
+/**
+ * tenon_prep_nop() - a command that does nothing
+ * @sqe: from tenon_sqe_get()
+ * @user_data: comes back in the completion
+ */
 static inline void tenon_prep_nop(struct tdi_sqe *sqe, uint64_t user_data)
 {
 	sqe->opcode = TDI_OP_NOP;
 	sqe->user_data = user_data;
 }
 
-/** tenon_prep_copy() - copy @bytes; the ranges must not overlap */
+/**
+ * tenon_prep_copy() - copy from a buffer to a buffer
+ * @sqe: from tenon_sqe_get()
+ * @dst: a buffer that the device may write
+ * @dst_offset: where to, in bytes
+ * @src: a buffer that the device may read; may be @dst if the ranges don't overlap
+ * @src_offset: where from, in bytes
+ * @bytes: how many
+ * @user_data: comes back in the completion
+ */
 static inline void tenon_prep_copy(struct tdi_sqe *sqe, const struct tenon_buffer *dst, uint64_t dst_offset,
 				   const struct tenon_buffer *src, uint64_t src_offset, uint64_t bytes,
 				   uint64_t user_data)
@@ -374,7 +388,16 @@ static inline void tenon_prep_copy(struct tdi_sqe *sqe, const struct tenon_buffe
 	sqe->copy.rows = 1;
 }
 
-/** tenon_prep_fill() - set @bytes to the low @width bytes of @pattern repeated; @width 1, 2, 4 or 8 */
+/**
+ * tenon_prep_fill() - fill a part of a buffer with a pattern
+ * @sqe: from tenon_sqe_get()
+ * @dst: a buffer that the device may write
+ * @offset: where to, in bytes
+ * @bytes: how many
+ * @pattern: its low @width bytes are repeated
+ * @width: 1, 2, 4 or 8
+ * @user_data: comes back in the completion
+ */
 static inline void tenon_prep_fill(struct tdi_sqe *sqe, const struct tenon_buffer *dst, uint64_t offset,
 				   uint64_t bytes, uint64_t pattern, uint32_t width, uint64_t user_data)
 {
@@ -387,7 +410,15 @@ static inline void tenon_prep_fill(struct tdi_sqe *sqe, const struct tenon_buffe
 	sqe->fill.pattern = pattern;
 }
 
-/** tenon_prep_signal() - change a semaphore; @mode TDI_SIGNAL_MAX or TDI_SIGNAL_ADD */
+/**
+ * tenon_prep_signal() - change a semaphore and wake who waits for it
+ * @sqe: from tenon_sqe_get()
+ * @buffer: a buffer that the device may read and write
+ * @offset: of the u64 in it, a multiple of 8
+ * @value: with TDI_SIGNAL_MAX what it becomes if that is more, with TDI_SIGNAL_ADD what is added
+ * @mode: TDI_SIGNAL_MAX or TDI_SIGNAL_ADD
+ * @user_data: comes back in the completion
+ */
 static inline void tenon_prep_signal(struct tdi_sqe *sqe, const struct tenon_buffer *buffer, uint64_t offset,
 				     uint64_t value, uint32_t mode, uint64_t user_data)
 {
@@ -399,7 +430,15 @@ static inline void tenon_prep_signal(struct tdi_sqe *sqe, const struct tenon_buf
 	sqe->signal.value = value;
 }
 
-/** tenon_prep_wait() - hold the queue until the semaphore reaches @ref, at most @timeout_ns (not 0) */
+/**
+ * tenon_prep_wait() - hold the queue until a semaphore is reached
+ * @sqe: from tenon_sqe_get()
+ * @buffer: a buffer that the device may read
+ * @offset: of the u64 in it, a multiple of 8
+ * @ref: go on when (int64_t)(value - @ref) is 0 or more
+ * @timeout_ns: at the head of the queue, after which it ends TDI_SC_TIMEOUT; 1 to max_wait_ns of tenon_identify()
+ * @user_data: comes back in the completion
+ */
 static inline void tenon_prep_wait(struct tdi_sqe *sqe, const struct tenon_buffer *buffer, uint64_t offset,
 				   uint64_t ref, uint64_t timeout_ns, uint64_t user_data)
 {
@@ -444,8 +483,8 @@ struct tdi_tensor tenon_tensor(const struct tenon_buffer *buffer, uint64_t offse
  * @prepared: the result
  *
  * Copies the descriptor to memory that the device reads; it can be submitted any number of times, in any
- * queue of the context. The device checks it at each execution. Errors: -EINVAL too many tensors; -ENOMEM;
- * -ENOSPC.
+ * queue of the context. The device checks it at each execution. Errors: -EINVAL too many tensors; -ENOMEM,
+ * -ENOSPC, -EMFILE, -ETIMEDOUT, -EPROTO as tenon_buffer_create(): descriptors lie in buffers; -ENODEV.
  */
 int tenon_op_create(struct tenon_context *context, const struct tdi_op *op, const struct tdi_tensor *tensors,
 		    struct tenon_op **prepared);
@@ -456,7 +495,12 @@ void tenon_op_destroy(struct tenon_op *prepared);
 /** tenon_op_descriptor() - the descriptor in device memory, followed by its tensors; changeable between runs */
 struct tdi_op *tenon_op_descriptor(const struct tenon_op *prepared);
 
-/** tenon_prep_op() - run a prepared operation */
+/**
+ * tenon_prep_op() - run a prepared operation
+ * @sqe: from tenon_sqe_get()
+ * @prepared: from tenon_op_create() on the same context
+ * @user_data: comes back in the completion
+ */
 void tenon_prep_op(struct tdi_sqe *sqe, const struct tenon_op *prepared, uint64_t user_data);
 
 /** tenon_f32_bits() - the bits of @value, as descriptors carry them */

@@ -139,6 +139,7 @@ static void queue_create(struct mock *m, struct packet *p, const struct tenon_ms
 	q->cq = (void *)((char *)device + 2 * TDI_PAGE_SIZE);
 	q->producer->tail = lie == LIE_TAIL ? first + 1 : first;
 	q->producer->wanted = lie == LIE_WANTED ? first - 1 : first;
+	q->producer->wanted_kernel = lie == LIE_WANTED_KERNEL ? first - 1 : first;
 	q->device->fetched = first;
 	q->device->flags = TDI_NEED_KICK;
 	tenon_ring_init_cq(q->cq, r->depth, first);

@@ -61,6 +61,7 @@ enum mock_lie {
 	LIE_FIRST,
 	LIE_TAIL,
 	LIE_WANTED,
+	LIE_WANTED_KERNEL,
 	LIE_CQ,
 	LIE_KICK_PIPE,		/* a write to it would raise SIGPIPE */
 	LIE_NOTICE_EVENTFD,

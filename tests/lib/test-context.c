@@ -269,7 +269,7 @@ static void test_open_errors(void **state)
 	assert_int_equal(count_fds(), fds);
 }
 
-/* A refusal that comes before the request, from a peer that is gone before or after that is sent. */
+/* A refusal that comes before the request, from a peer that is gone before or after that is sent. [SOC-3] */
 static void test_turned_away(void **state)
 {
 	struct mock *m = *state;

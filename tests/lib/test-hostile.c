@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * libtenon against a daemon that lies. Each lie ends the connection with -EPROTO, takes no descriptor and no
- * mapping with it, and nothing is believed afterwards.
+ * mapping with it, and nothing is believed afterwards. [SOC-11, SOC-28]
  */
 #include "mock.h"
 
@@ -102,6 +102,7 @@ static void test_any_reply(void **state)
 			lie_once(*state, type, lie, -EPROTO);
 }
 
+/* No answer, and one that comes too late for its own request and must not be taken for another's. [SOC-12] */
 static void test_silence(void **state)
 {
 	enum tenon_msg_type type;
@@ -114,6 +115,7 @@ static void test_silence(void **state)
 	lie_once(*state, TENON_MSG_QUEUE_CREATE, LIE_LATE, -ETIMEDOUT);
 }
 
+/* Another version; memory that could vanish; rings that aren't as [QUE-4, SOC-13, SOC-18] want them. */
 static void test_one_reply(void **state)
 {
 	static const struct {
@@ -145,6 +147,7 @@ static void test_one_reply(void **state)
 		{ TENON_MSG_QUEUE_CREATE, LIE_FIRST },
 		{ TENON_MSG_QUEUE_CREATE, LIE_TAIL },
 		{ TENON_MSG_QUEUE_CREATE, LIE_WANTED },
+		{ TENON_MSG_QUEUE_CREATE, LIE_WANTED_KERNEL },
 		{ TENON_MSG_QUEUE_CREATE, LIE_CQ },
 		{ TENON_MSG_QUEUE_CREATE, LIE_KICK_PIPE },
 		{ TENON_MSG_QUEUE_CREATE, LIE_NOTICE_EVENTFD },
@@ -157,7 +160,7 @@ static void test_one_reply(void **state)
 		lie_once(*state, lies[i].type, lies[i].lie, -EPROTO);
 }
 
-/* A refusal ends nothing. */
+/* A refusal ends nothing, and its numbers become words. [SOC-8, SOC-9] */
 static void test_refusals(void **state)
 {
 	static const enum tenon_msg_type types[] = { TENON_MSG_BUFFER_CREATE, TENON_MSG_QUEUE_CREATE,

@@ -11,6 +11,17 @@
 
 #define MS 1000000LL
 
+/* The inline functions are compiled into programs: what they touch stays where it is. */
+_Static_assert(sizeof(void *) != 8 ||
+		       (offsetof(struct tenon_queue, sq) == 0 && offsetof(struct tenon_queue, producer) == 8 &&
+			offsetof(struct tenon_queue, device) == 16 && offsetof(struct tenon_queue, kernel) == 24 &&
+			offsetof(struct tenon_queue, mask) == 32 && offsetof(struct tenon_queue, sq_next) == 36 &&
+			offsetof(struct tenon_queue, sq_submitted) == 40 &&
+			offsetof(struct tenon_queue, sq_limit) == 44 && offsetof(struct tenon_queue, cq) == 128 &&
+			offsetof(struct tenon_queue, cq_mask) == 136 && offsetof(struct tenon_queue, cq_head) == 140 &&
+			offsetof(struct tenon_queue, dead) == 144),
+	       "the layout of struct tenon_queue is ABI");
+
 struct fixture {
 	struct mock *mock;
 	struct tenon_context *context;
@@ -153,7 +164,7 @@ static void test_submit(void **state)
 	tenon_prep_nop(sqe, 14);
 	assert_null(tenon_sqe_get(q));
 
-	/* An awake device needs no kick; each of the other flags does. */
+	/* An awake device needs no kick; with each of the other flags there is one. [QUE-18] */
 	d->device->flags = 0;
 	assert_int_equal(tenon_submit(q), 0);
 	assert_int_equal(mock_kicks(d), 0);
@@ -189,6 +200,7 @@ static void test_kick_full(void **state)
 	assert_int_equal(mock_kicks(d), full);
 }
 
+/* [SEM-9], the host's half */
 static void test_host_signal(void **state)
 {
 	struct fixture *f = *state;
@@ -208,7 +220,7 @@ static void test_host_signal(void **state)
 	assert_int_equal(semaphore, 9);
 }
 
-/* The indices of every new queue are 4 laps before the wrap. */
+/* The indices of every new queue are 4 laps before the wrap. [QUE-2, QUE-7, WAI-9] */
 static void test_wrap(void **state)
 {
 	struct fixture *f = *state;
@@ -323,7 +335,7 @@ static void test_wait(void **state)
 	reap(q, 3, TDI_SC_OK);
 }
 
-/* Waiting for less, giving up, then waiting for more, and the other way round. */
+/* Waiting for less, giving up, then waiting for more, and the other way round. [WAI-3] */
 static void test_wait_targets(void **state)
 {
 	struct fixture *f = *state;
@@ -337,7 +349,7 @@ static void test_wait_targets(void **state)
 	assert_int_equal(tenon_wait(q, 1, 5000 * MS), 0);
 	pthread_join(l.thread, NULL);
 	assert_int_equal(tenon_wait(q, 2, 2 * MS), -ETIMEDOUT);
-	/* The notice of 2 is left in the socket and must not end the wait for 4. */
+	/* The notice of 2 is left in the socket and must not end the wait for 4. [WAI-7] */
 	mock_complete(d, 2, TDI_SC_OK);
 	assert_int_equal(tenon_wait(q, 4, 2 * MS), -ETIMEDOUT);
 	start(&l, f, q, 20 * MS, act_complete);
@@ -468,7 +480,7 @@ struct device {
 	bool stop;
 };
 
-/* A device that polls for a moment, then parks and sleeps in poll() on the kick. */
+/* A device that polls for a moment, then parks and sleeps in poll() on the kick. [QUE-5, WAI-2, WAI-6] */
 static void *device_run(void *arg)
 {
 	struct device *dev = arg;
@@ -598,7 +610,7 @@ static void test_two_threads(void **state)
 
 /* ------------------------------------------------------------------------------------ death */
 
-/* Whoever killed it: what it completed comes first, then each other command once, in order, ABORTED. */
+/* [TKO-13]. Whoever killed it: what it completed comes first, then each other command once, in order, ABORTED. */
 static void check_dead(struct tenon_queue *q, uint64_t from, unsigned int completed, unsigned int aborted)
 {
 	struct tdi_sqe *sqe;
@@ -692,7 +704,7 @@ static void test_death_by_call(void **state)
 	check_dead(other, 1, 0, 2);
 }
 
-/* One queue alone, by the flag: the kernel's way, and tenond's before it leaves. */
+/* One queue alone, by the flag: the kernel's way, and tenond's before it leaves. [SOC-22, WAI-10] */
 static void test_death_flag(void **state)
 {
 	struct fixture *f = *state;

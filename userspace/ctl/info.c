@@ -6,7 +6,7 @@
 
 #include "ctl.h"
 
-#define COLUMN	18
+#define COLUMN	20
 #define WIDTH	80
 
 static void line(const char *name, const char *value)

@@ -48,8 +48,8 @@ static int list_one(const struct tenon_device *device, void *arg)
 		json_object_array_add(walk->devices, object);
 	} else {
 		if (!walk->count)
-			printf("%-30s %-9s %-20s %-8s %s\n", "PATH", "TRANSPORT", "MODEL", "SERIAL", "STATE");
-		printf("%-30s %-9s %-20s %-8s %s\n", device->path, device->transport, *model ? model : "-",
+			printf("%-28s %-9s %-24s %-8s %s\n", "PATH", "TRANSPORT", "MODEL", "SERIAL", "STATE");
+		printf("%-28s %-9s %-24s %-8s %s\n", device->path, device->transport, *model ? model : "-",
 		       *serial ? serial : "-", state);
 		fflush(stdout);
 	}

@@ -29,7 +29,7 @@ static const char *advice(int error)
 	case -ENOENT:
 		return ": is tenond running?";
 	case -ECONNREFUSED:
-		return ": the tenond that made it is gone; start it again";
+		return ": nobody listens there: is tenond running?";
 	case -EPROTOTYPE:
 		return ": that is no tenond";
 	case -EUSERS:

@@ -309,11 +309,13 @@ static bool run_all(const struct ctl *ctl, struct tenon_context *context, struct
 	for (i = 0; i < sizeof(checks) / sizeof(checks[0]) && !c.lost; i++) {
 		c.name = checks[i].name;
 		c.started = ctl_now();
-		c.json = results ? json_object_new_object() : NULL;
+		if (results) {
+			c.json = json_object_new_object();
+			json_object_object_add(c.json, "name", json_object_new_string(c.name));
+		}
 		verdict = checks[i].run(&c);
 		pass &= verdict != FAIL;
 		if (results) {
-			json_object_object_add(c.json, "name", json_object_new_string(c.name));
 			json_object_object_add(c.json, "result",
 					       json_object_new_string(verdict == PASS ? "pass" :
 								      verdict == SKIP ? "skip" : "fail"));

@@ -60,7 +60,8 @@ static bool rings_ok(const struct queue *q, uint32_t first)
 {
 	uint32_t depth = q->pub.mask + 1, j;
 
-	if (tenon_load(&q->pub.producer->tail) != first || tenon_load(&q->pub.producer->wanted) != first)
+	if (tenon_load(&q->pub.producer->tail) != first || tenon_load(&q->pub.producer->wanted) != first ||
+	    tenon_load(&q->pub.producer->wanted_kernel) != first)
 		return false;
 	for (j = 0; j < depth; j++)
 		if (tenon_load(&q->pub.cq[(first + j) & q->pub.mask].sequence) != first + j + 1 - depth)
@@ -234,7 +235,7 @@ static bool gone(struct queue *q)
 
 /*
  * The queue is dead and peek found nothing: the next command that was submitted ends ABORTED here. First look
- * again: the device may have completed it between that look and its death.
+ * again: the device may have completed it between that look and its death. [TKO-13]
  */
 const struct tdi_cqe *tenon_queue_dead_cqe_(struct tenon_queue *queue)
 {
@@ -278,7 +279,7 @@ int tenon_host_signal(struct tenon_queue *queue, uint64_t *semaphore, uint64_t v
 {
 	const struct tdi_kernel_page *kernel = __atomic_load_n(&queue->kernel, __ATOMIC_RELAXED);
 
-	/* As a submit: a device that parks the queue sets NEED, then looks at the semaphore again. [SEM] */
+	/* As a submit: a device that parks the queue sets NEED, then looks at the semaphore again. [SEM-9] */
 	__atomic_store_n(semaphore, value, __ATOMIC_RELEASE);
 	TENON_SUBMIT_BARRIER();
 	if ((tenon_load(&queue->device->flags) & (TDI_NEED_DOORBELL | TDI_NEED_KICK)) ||
@@ -346,7 +347,7 @@ static int drain(struct queue *q)
 }
 
 /*
- * Why no wake-up is lost. The socket of notices is emptied first, then W is set, then the CQ is read, then
+ * Why no wake-up is lost [WAI-2]. The socket of notices is emptied first, then W is set, then the CQ is read, then
  * poll() sleeps while the socket is empty. The device writes the CQE, then reads W, then sends a byte if W is
  * due. Either its read of W comes after our store: then the byte is sent after the socket was emptied and poll()
  * returns. Or it comes before: then, by the two full barriers, our read of the CQ finds the CQE. Nobody else

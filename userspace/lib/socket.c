@@ -4,7 +4,7 @@
  *
  * One request at a time, each with one reply. The daemon is not believed blindly: a reply of a wrong size, to
  * another request, with wrong descriptors or with values that can't be ends the connection, and so does
- * silence. After that nothing that comes late can be taken for the answer to something else.
+ * silence. After that nothing that comes late can be taken for the answer to something else. [SOC-11, SOC-12]
  */
 #include <fcntl.h>
 #include <poll.h>
