@@ -262,6 +262,7 @@ static inline struct tdi_sqe *tenon_sqe_get(struct tenon_queue *queue)
 			return NULL;
 	}
 	sqe = &queue->sq[queue->sq_next++ & queue->mask];
+	tenon_prefetch_write(sqe);
 	memset(sqe, 0, sizeof(*sqe));
 	return sqe;
 }

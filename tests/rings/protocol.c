@@ -136,7 +136,7 @@ static void publish_two(void)
 	end(0);
 }
 
-/* A device never sleeps for good with commands that it hasn't seen. */
+/* A device never sleeps for good with commands that it hasn't seen. [QUE-5] */
 void submit_park(void)
 {
 	__u32 seen, i;
@@ -177,6 +177,28 @@ void takeover(void)
 static __u32 notice[2];
 static int asleep[2];
 
+#ifdef WITH_ONE_W_FOR_BOTH
+/* What won't do: one word for two, changed by compare-and-swap only if complete or later than one's own. */
+static int arm(__le32 *wanted, __u32 target)
+{
+	__u32 w = tenon_load(&producer_page.wanted);
+
+	if (tenon_reached(tenon_ring_sequence(cq, DEPTH - 1, w), w) || !tenon_reached(target, w)) {
+		__CPROVER_atomic_begin();
+		__CPROVER_assume(producer_page.wanted == w);
+		producer_page.wanted = target;
+		__CPROVER_atomic_end();
+	}
+	TENON_FULL_BARRIER();
+	return tenon_reached(tenon_ring_sequence(cq, DEPTH - 1, target), target);
+}
+#else
+static int arm(__le32 *wanted, __u32 target)
+{
+	return tenon_ring_arm(wanted, cq, DEPTH - 1, target);
+}
+#endif
+
 /* As a waiter does: empty the latch, arm, sleep, and again if a notice came. */
 static void wait_for(unsigned int i, __le32 *wanted, __u32 target)
 {
@@ -185,7 +207,7 @@ static void wait_for(unsigned int i, __le32 *wanted, __u32 target)
 	TENON_FULL_BARRIER();
 	for (round = 0; round < 3; round++) {
 		take(&notice[i]);
-		asleep[i] = !tenon_ring_arm(wanted, cq, DEPTH - 1, target);
+		asleep[i] = !arm(wanted, target);
 		if (!asleep[i] || nondet_uint())
 			break;
 		__CPROVER_assume(notice[i] && round < 2);
@@ -219,14 +241,10 @@ static void tenant_waits(void)
 
 static void kernel_waits(void)
 {
-#ifdef WITH_ONE_W_FOR_BOTH
-	wait_for(1, &producer_page.wanted, FIRST + 2);
-#else
 	wait_for(1, &producer_page.wanted_kernel, FIRST + 2);
-#endif
 }
 
-/* A waiter never sleeps for good with its target complete. */
+/* A waiter never sleeps for good with its target complete. [WAI-1, WAI-2, WAI-8] */
 void arm_notice(void)
 {
 	start();
@@ -236,7 +254,7 @@ void arm_notice(void)
 	__CPROVER_assert(!asleep[0] || notice[0], "a waiter asleep is noticed");
 }
 
-/* The same for tenant and kernel at once, with targets of their own. */
+/* The same for tenant and kernel at once, with targets of their own. [WAI-3] */
 void two_waiters(void)
 {
 	start();
@@ -298,7 +316,7 @@ static void execute(void)
 	end(1);
 }
 
-/* One slot, two commands: nobody sees the payload of the other lap. */
+/* One slot, two commands: nobody sees the payload of the other lap. [QUE-6, QUE-27] */
 void reuse(void)
 {
 	__u32 i;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Producer, device and reaper over the inline functions of tenon/ring.h and tenon/tenon.h in one process,
- * sleeping and waking for real, across the wrap of the indices, every payload checked. Built with
- * ThreadSanitizer: an order that this processor merely happens to keep is a report and exit status 66.
+ * sleeping and waking for real, across the wrap of the indices [QUE-2], every payload checked [QUE-27].
+ * Built with ThreadSanitizer: an order that this processor merely happens to keep is a report and exit
+ * status 66.
  *
  *	race [MUTANT]	ends 0; 1 if a payload was wrong or nobody slept; by SIGALRM if a wake-up was lost
  *

@@ -93,6 +93,7 @@ struct tn_queue {
 
 	/* runner */
 	uint32_t done;			/* index of the next command to complete */
+	uint32_t tail;			/* the producer's, as last read */
 	uint32_t noticed;		/* completed sequence at the last look at W */
 	bool begun;			/* exec is the command with index done */
 	bool chain_failed;		/* the command before ended its LINK chain */

@@ -22,9 +22,10 @@ void tn_queue_activate(struct tn_queue *queue, uint64_t now)
 	tn_arbiter_add(queue);
 }
 
-static uint32_t pending(const struct tn_queue *queue)
+static uint32_t pending(struct tn_queue *queue)
 {
-	return tenon_load_acquire(&queue->producer->tail) - queue->done;
+	queue->tail = tenon_load_acquire(&queue->producer->tail);
+	return queue->tail - queue->done;
 }
 
 static void stop(struct tn_queue *queue, enum tdi_stop_reason reason, uint64_t now)
@@ -100,10 +101,13 @@ static unsigned int bucket(uint64_t ns)
 
 int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 {
-	uint32_t count = pending(queue);
+	uint32_t count = queue->tail - queue->done;
 	struct tn_exec *exec = &queue->exec;
 	uint64_t waited = now - queue->ready_at;
 
+	/* Not at each command: a look takes the line from the producer, which then waits for it to come back. */
+	if (!count)
+		count = pending(queue);
 	/* A tail that lies is dealt with by tn_queue_poll(), under the lock. */
 	if (!count || (count > queue->depth && !MUTANT(tail_ahead)))
 		return TN_NOTHING;
