@@ -2,10 +2,10 @@
 /*
  * What a ring costs beside the bare primitive, in one process and on the same two CPUs, in turns:
  *
- *	ring submit SOCKET	time of the producer for an entry, in batches of 32, beside a single-producer ring
- *				of 64-byte entries with a consuming peer
- *	ring roundtrip SOCKET	from a NOP's submission to its completion, polled, beside a cache line that two
- *				CPUs pass to and fro
+ *	ring submit SOCKET	time of the producer for an entry, in batches of 32, beside a single-producer
+ *				ring of 64-byte entries with a consuming peer
+ *	ring roundtrip SOCKET	from a NOP's submission to its completion, polled, beside a cache line that
+ *				two CPUs pass to and fro
  *
  * This process has the first CPU of its affinity, the peer of the primitive the second, where tenond must run.
  * tenond polls only while it has work; the primitive's turn begins when it has parked the queue. Only the
@@ -255,7 +255,8 @@ static const struct kind {
 	double (*bare)(void);
 } kinds[] = {
 	{ "submit", "ring.submit_ratio", "an entry", 1.5, peer_consume, submit_tenon, submit_bare },
-	{ "roundtrip", "ring.noop_roundtrip_ratio", "a round trip", 3, peer_return, roundtrip_tenon, roundtrip_bare },
+	{ "roundtrip", "ring.noop_roundtrip_ratio", "a round trip", 3, peer_return, roundtrip_tenon,
+	  roundtrip_bare },
 };
 
 int main(int argc, char **argv)

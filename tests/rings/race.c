@@ -5,7 +5,7 @@
  * Built with ThreadSanitizer: an order that this processor merely happens to keep is a report and exit
  * status 66.
  *
- *	race [MUTANT]	ends 0; 1 if a payload was wrong or nobody slept; by SIGALRM if a wake-up was lost
+ *	race [MUTANT]	ends 0; 1 if a payload was wrong or nobody slept; by SIGALRM if a wake-up is lost
  *
  * A MUTANT takes one order out, to show that it would be seen: see mutants[]. Those but "early" need a build
  * with LOOSE defined.
@@ -239,9 +239,9 @@ static void *reap(void *arg)
 		__u32 count = 1 + dice(&state, DEPTH / 2);
 
 		if (cqe) {
-			check(cqe->user_data == payload(i, 6) && cqe->busy_ns == payload(i, 7) && cqe->units == i,
-			      "the reaper read another completion", i);
-			check(memory[i & (DEPTH - 1)] == payload(i, 8), "the data came after its completion", i);
+			check(cqe->user_data == payload(i, 6) && cqe->busy_ns == payload(i, 7) &&
+			      cqe->units == i, "the reaper read another completion", i);
+			check(memory[i & (DEPTH - 1)] == payload(i, 8), "the data is late", i);
 			tenon_cqe_seen(&queue);
 			i++;
 			patience = dice(&state, 40);
@@ -295,6 +295,7 @@ int main(int argc, char **argv)
 		check(!pthread_create(&thread[i], NULL, part[i], NULL), "thread", 0);
 	for (i = 0; i < 3; i++)
 		pthread_join(thread[i], NULL);
-	printf("%u commands, the device slept %u times, the reaper %u times\n", TOTAL, device_sleeps, reaper_sleeps);
+	printf("%u commands, the device slept %u times, the reaper %u times\n", TOTAL, device_sleeps,
+	       reaper_sleeps);
 	return !device_sleeps || !reaper_sleeps;
 }
