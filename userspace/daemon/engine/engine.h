@@ -94,6 +94,13 @@ struct tn_exec {
 	struct tn_tensor_exec tensor;
 };
 
+/* A command ends since buffer @id can't be reached. [CMD-7] */
+static inline int tn_no_access(struct tn_exec *exec, int status, uint32_t id)
+{
+	exec->info = status == TDI_SC_DEVICE ? 0 : id;
+	return status;
+}
+
 /* core.c: all opcodes but TENSOR, to which it hands on. begin returns TN_MORE or refuses. */
 uint64_t tn_exec_opcodes(void);
 int tn_exec_begin(const struct tn_table *table, struct tn_exec *exec);

@@ -35,13 +35,6 @@ static inline uint32_t tn_dtype_bytes(uint8_t dtype)
 	}
 }
 
-/* A command ends since buffer @id can't be reached. [CMD-7] */
-static inline int tn_no_access(struct tn_exec *exec, int status, uint32_t id)
-{
-	exec->info = status == TDI_SC_DEVICE ? 0 : id;
-	return status;
-}
-
 static inline unsigned int tn_tensor_count(const struct tdi_op *op)
 {
 	return op->inputs + op->outputs;
