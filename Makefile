@@ -7,7 +7,7 @@ BENCH	?=
 
 all: deps		## build everything into build/native
 	@test -f $(NATIVE)/build.ninja || meson setup $(NATIVE) >/dev/null
-	@meson compile -C $(NATIVE)
+	@ninja -C $(NATIVE) --quiet
 
 deps:			## install the Debian packages that building and testing need (as root)
 	@tests/deps
