@@ -200,7 +200,7 @@ static struct json_object *complete(const struct options *o, const struct model 
 		}
 	}
 	if (!o->json)
-		printf("\n\n");
+		printf("\n");
 	else
 		add_string(result, "text", text);
 	json_object_object_add(result, "characters", json_object_new_uint64(o->length));
@@ -279,19 +279,39 @@ static struct json_object *score(const struct options *o, const struct model *mo
 	return result;
 }
 
-/* One line for each value, for people. */
-static void print(struct json_object *object)
+static double value(struct json_object *object, const char *name)
 {
-	struct json_object_iter i;
+	return json_object_get_double(json_object_object_get(object, name));
+}
 
-	json_object_object_foreachC(object, i) {
-		if (json_object_is_type(i.val, json_type_object))
-			print(i.val);
-		else if (json_object_is_type(i.val, json_type_double))
-			printf("%-27s %.6f\n", i.key, json_object_get_double(i.val));
-		else
-			printf("%-27s %s\n", i.key, json_object_get_string(i.val));
-	}
+static const char *text_of(struct json_object *object, const char *name)
+{
+	return json_object_get_string(json_object_object_get(object, name));
+}
+
+static void print_rate(struct json_object *object)
+{
+	printf("%.0f characters, %.0f a second\n", value(object, "characters"),
+	       value(object, "characters_per_second"));
+}
+
+static void print_score(const struct options *o, struct json_object *object)
+{
+	bool expected = json_object_object_get_ex(object, "agrees", NULL);
+
+	printf("%s: ", o->score);
+	print_rate(object);
+	printf("  bits per character   %.6f on the device", value(object, "bits_per_character"));
+	if (expected)
+		printf(", %.6f expected", value(object, "expected_bits_per_character"));
+	if (o->int8)
+		printf("\n  CRC-32 of the logits %s on the device", text_of(object, "logits_crc32"));
+	if (o->int8 && expected)
+		printf(", %s expected", text_of(object, "expected_logits_crc32"));
+	if (expected)
+		printf("\n  %s", json_object_get_boolean(json_object_object_get(object, "agrees")) ?
+		       "agrees with the oracle" : "DOES NOT AGREE with the oracle");
+	printf("\n");
 }
 
 int main(int argc, char **argv)
@@ -316,15 +336,19 @@ int main(int argc, char **argv)
 	model_load(&model, context, path, o.int8);
 	add_string(result, "device", (const char *)tenon_identify(context)->model);
 	add_string(result, "model", path);
-	if (o.prompt)
+	if (o.prompt) {
 		json_object_object_add(result, "completion", complete(&o, &model, queue));
-	if (o.score)
+		if (!o.json)
+			print_rate(json_object_object_get(result, "completion"));
+	}
+	if (o.score) {
 		json_object_object_add(result, "score", score(&o, &model, queue, &status));
+		if (!o.json)
+			print_score(&o, json_object_object_get(result, "score"));
+	}
 	if (o.json)
 		printf("%s\n", json_object_to_json_string_ext(result, JSON_C_TO_STRING_PRETTY |
 							       JSON_C_TO_STRING_NOSLASHESCAPE));
-	else
-		print(result);
 	if (fflush(stdout) || ferror(stdout))
 		err(EXIT_TROUBLE, "can't write the result");
 	json_object_put(result);
