@@ -146,7 +146,8 @@ static void queue_create(struct mock *m, struct packet *p, const struct tenon_ms
 	if (lie == LIE_CQ)
 		q->cq[r->depth - 1].sequence += r->depth;
 
-	q->kick = must_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	/* Blocking, as a hostile peer could make it: the library must see to it that it isn't. */
+	q->kick = must_fd(eventfd(0, EFD_CLOEXEC));
 	must_fd(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, notice));
 	q->notice = notice[1];
 	p->fds[TENON_FD_KICK] = dup(q->kick);
@@ -227,12 +228,14 @@ static bool twist(struct mock *m, struct packet *p, enum mock_lie lie)
 		p->head.size += 8;
 		break;
 	case LIE_TOO_LONG:
-		p->size = p->head.size = TENON_SOCKET_MAX + 8;
+		p->size = TENON_SOCKET_MAX + 8;
+		p->head.size = TENON_SOCKET_MAX;
 		break;
 	case LIE_TYPE:
 		p->head.type++;
 		break;
 	case LIE_ID:
+	case LIE_STUCK:
 		p->head.id--;
 		break;
 	case LIE_RESERVED:
@@ -327,6 +330,8 @@ static void send_packet(struct mock *m, struct packet *p, enum mock_lie lie)
 	}
 	for (i = 0; i < p->fd_count; i++)
 		close(p->fds[i]);
+	if (lie == LIE_STUCK)
+		usleep(1500000);
 }
 
 static void serve(struct mock *m, const struct tenon_msg *r, size_t size)
@@ -386,6 +391,7 @@ static void *run(void *arg)
 		char bytes[TENON_SOCKET_MAX];
 	} r;
 	struct mock *m = arg;
+	unsigned int turn = 0;
 	ssize_t n;
 	int fd;
 
@@ -396,6 +402,9 @@ static void *run(void *arg)
 						  .needed = 3, .allowed = 2 };
 
 			pthread_mutex_unlock(&m->lock);
+			/* Every other time when HELLO has come, and leave it unread. */
+			if (turn++ & 1)
+				recv(fd, &r, sizeof(r), MSG_PEEK);
 			send(fd, &no, sizeof(no), MSG_NOSIGNAL);
 			close(fd);
 			continue;

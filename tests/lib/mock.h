@@ -71,6 +71,7 @@ enum mock_lie {
 	LIE_SILENT,
 	LIE_LATE,		/* after 400 ms */
 	LIE_HANG_UP,
+	LIE_STUCK,		/* a wrong id, and then nothing for 1.5 s, not even the end of the pipes */
 	/* not lies, but as rare */
 	REFUSE,			/* with refuse_error, needed 7, allowed 5 */
 	GROWN,			/* a reply of a later minor version */

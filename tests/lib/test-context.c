@@ -14,7 +14,7 @@
 
 #include "internal.h"
 
-/* --------------------------------------------------------------------------- running out of memory */
+/* ------------------------------------------------------------------------ calls that fail */
 
 /* In the test's thread, the call that counts this down to 0. _FILE_OFFSET_BITS makes mmap() mmap64(). */
 static __thread int fail_mmap, fail_calloc, fail_aligned, fail_madvise;
@@ -27,6 +27,21 @@ void *__real_aligned_alloc(size_t alignment, size_t bytes);
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
 int __real_madvise(void *address, size_t bytes, int advice);
 int __wrap_madvise(void *address, size_t bytes, int advice);
+
+/* What the next recvmsg() fails with. */
+static __thread int fail_recvmsg;
+
+ssize_t __real_recvmsg(int fd, struct msghdr *msg, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags);
+
+ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	if (!fail_recvmsg)
+		return __real_recvmsg(fd, msg, flags);
+	errno = fail_recvmsg;
+	fail_recvmsg = 0;
+	return -1;
+}
 
 static bool now(int *countdown)
 {
@@ -292,6 +307,25 @@ static void test_turned_away(void **state)
 	assert_int_equal(count_fds(), fds);
 }
 
+/* What recvmsg() may say before it has the answer. ECONNRESET: the peer left with a request unread. */
+static void test_not_yet(void **state)
+{
+	static const int errors[] = { EINTR, EAGAIN, ECONNRESET };
+	struct mock *m = *state;
+	struct tenon_context *c = mock_open(m);
+	struct tdi_usage usage;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		fail_recvmsg = errors[i];
+		assert_int_equal(tenon_context_usage(c, &usage), 0);
+		assert_int_equal(fail_recvmsg, 0);
+	}
+	fail_recvmsg = ENOTCONN;
+	assert_int_equal(tenon_context_usage(c, &usage), -ENODEV);
+	tenon_close(c);
+}
+
 /* A daemon that is stopped: the backlog fills up, and connect() itself would wait for ever. */
 static void test_open_backlog(void **state)
 {
@@ -518,6 +552,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_open, mock_setup, mock_teardown),
 		cmocka_unit_test_setup_teardown(test_open_errors, mock_setup, mock_teardown),
 		cmocka_unit_test_setup_teardown(test_turned_away, mock_setup, mock_teardown),
+		cmocka_unit_test_setup_teardown(test_not_yet, mock_setup, mock_teardown),
 		cmocka_unit_test_setup_teardown(test_open_backlog, mock_setup, mock_teardown),
 		cmocka_unit_test_setup_teardown(test_status_and_usage, mock_setup, mock_teardown),
 		cmocka_unit_test_setup_teardown(test_buffer, mock_setup, mock_teardown),

@@ -182,6 +182,9 @@ static void test_refusals(void **state)
 	mock_lie(m, TENON_MSG_QUEUE_CREATE, REFUSE);
 	assert_int_equal(call(c, TENON_MSG_QUEUE_CREATE, NULL, NULL), -ENOSPC);
 	assert_string_equal(tenon_errstr(c), "queues: needed 7, allowed 5");
+	m->refuse_error = -ENOMEM;
+	mock_lie(m, TENON_MSG_QUEUE_CREATE, REFUSE);
+	assert_int_equal(call(c, TENON_MSG_QUEUE_CREATE, NULL, NULL), -ENOMEM);
 	/* What was refused left nothing that would have to be given back. */
 	assert_int_equal(m->requests[TENON_MSG_BUFFER_DESTROY] + m->requests[TENON_MSG_QUEUE_DESTROY], 0);
 	assert_int_equal(count_fds(), fds);

@@ -282,7 +282,24 @@ static void act_die(struct later *l)
 	mock_die(l->fixture->mock);
 }
 
-static void act_time_out(struct later *l)
+/* The last completion, and no notice of it. */
+static void act_complete_and_die(struct later *l)
+{
+	struct tdi_cqe cqe = { .user_data = 1 };
+
+	tenon_ring_complete(&l->device->cq[l->device->done & (l->device->depth - 1)], &cqe, l->device->done + 1);
+	mock_die(l->fixture->mock);
+}
+
+static void act_stuck(struct later *l)
+{
+	struct tdi_usage usage;
+
+	mock_lie(l->fixture->mock, TENON_MSG_USAGE, LIE_STUCK);
+	assert_int_equal(tenon_context_usage(l->fixture->context, &usage), -EPROTO);
+}
+
+static void act_bad_answer(struct later *l)
 {
 	struct tdi_usage usage;
 
@@ -408,6 +425,7 @@ static void test_arm(void **state)
 	struct fixture *f = *state;
 	struct tenon_queue *q = make(f, 8, 0);
 	struct mock_queue *d = mock_device(f->mock, q);
+	static const char blob[4096];
 	int fd = tenon_queue_fd(q), i;
 
 	assert_int_equal(tenon_queue_arm(q, 1), -EINVAL);
@@ -434,9 +452,9 @@ static void test_arm(void **state)
 	assert_int_equal(poll_ms(fd, 1000), POLLIN);
 	assert_int_equal(tenon_queue_arm(q, 5), 1);
 
-	/* A hundred notices don't hide the end of file behind them. */
-	for (i = 0; i < 100; i++)
-		assert_int_equal(write(d->notice, "", 1), 1);
+	/* More than one read takes doesn't hide the end of file behind it. */
+	for (i = 0; i < 10; i++)
+		assert_int_equal(write(d->notice, blob, sizeof(blob)), sizeof(blob));
 	assert_int_equal(tenon_queue_arm(q, 6), 0);
 	assert_int_equal(poll_ms(fd, 0), 0);
 	mock_die(f->mock);
@@ -650,6 +668,8 @@ static void test_death(void **state)
 	submit(q, 1, 7);
 	mock_complete(mock_device(f->mock, q), 3, TDI_SC_OK);
 	reap(q, 1, TDI_SC_OK);
+	/* It was awake: nothing in its pages asks for kicks. */
+	mock_device(f->mock, q)->device->flags = 0;
 	mock_die(f->mock);
 	/* No SIGPIPE, and nothing is known yet: it can still be handed in. */
 	submit(q, 8, 1);
@@ -695,13 +715,43 @@ static void test_death_by_call(void **state)
 
 	submit(q, 1, 2);
 	submit(other, 1, 2);
-	start(&l, f, q, 20 * MS, act_time_out);
+	start(&l, f, q, 20 * MS, act_bad_answer);
 	assert_int_equal(tenon_wait(q, 2, -1), -ENODEV);
 	pthread_join(l.thread, NULL);
 	check_dead(q, 1, 0, 2);
 	/* Nobody looked at the other one yet, but the library knows. */
 	assert_int_equal(tenon_queue_kick_(other), -ENODEV);
 	check_dead(other, 1, 0, 2);
+}
+
+/* The same with a peer that hangs, so that the pipe tells nothing. */
+static void test_death_by_call_stuck(void **state)
+{
+	struct fixture *f = *state;
+	struct tenon_queue *q = make(f, 8, 1000);
+	struct later l;
+	int64_t begun = now();
+
+	submit(q, 1, 2);
+	start(&l, f, q, 20 * MS, act_stuck);
+	assert_int_equal(tenon_wait(q, 2, -1), -ENODEV);
+	assert_in_range(now() - begun, 0, 1000 * MS);
+	pthread_join(l.thread, NULL);
+	check_dead(q, 1, 0, 2);
+}
+
+static void test_death_after_completion(void **state)
+{
+	struct fixture *f = *state;
+	struct tenon_queue *q = make(f, 8, 1000);
+	struct later l;
+
+	submit(q, 1, 3);
+	start(&l, f, q, 20 * MS, act_complete_and_die);
+	assert_int_equal(tenon_wait(q, 1, -1), 0);
+	pthread_join(l.thread, NULL);
+	assert_int_equal(tenon_wait(q, 2, -1), -ENODEV);
+	check_dead(q, 1, 1, 2);
 }
 
 /* One queue alone, by the flag: the kernel's way, and tenond's before it leaves. [SOC-22, WAI-10] */
@@ -769,6 +819,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_death_looked_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_death_asleep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_death_by_call, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_death_by_call_stuck, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_death_after_completion, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_death_flag, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_death_last_completion, setup, teardown),
 	};

@@ -43,8 +43,8 @@ static int destroy_remote(struct tenon_context *c, uint32_t id)
 
 /*
  * The kick must be something that a write can't raise a signal on or block, whatever the daemon passed: an
- * anonymous inode, which has no type, is neither a pipe nor a socket nor a file. The notice must be a socket: that
- * alone can be read without blocking whoever else has it.
+ * anonymous inode, which has no type, is neither a pipe nor a socket nor a file. The notice must be a socket:
+ * that alone can be read without blocking, whoever else has it.
  */
 static bool notices_ok(int kick, int notice)
 {
@@ -328,8 +328,8 @@ static int spin(struct queue *q, uint32_t target, int64_t until, bool for_ever)
 }
 
 /*
- * Empties the socket of notices; -ENODEV at its end. A peer that writes faster than this reads must not hold us here: what
- * is left makes poll() return at once.
+ * Empties the socket of notices; -ENODEV at its end. A peer that writes faster than this reads must not hold us
+ * here: what is left makes poll() return at once.
  */
 static int drain(struct queue *q)
 {
