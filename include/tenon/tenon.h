@@ -278,9 +278,11 @@ static inline struct tdi_sqe *tenon_sqe_get(struct tenon_queue *queue)
 static inline int tenon_submit(struct tenon_queue *queue)
 {
 	const struct tdi_kernel_page *kernel = __atomic_load_n(&queue->kernel, __ATOMIC_RELAXED);
+	uint32_t need;
 
 	tenon_store_release((__le32 *)&queue->sq_submitted, queue->sq_next);
-	if (__builtin_expect(tenon_ring_publish(queue->producer, queue->device, kernel, queue->sq_next) != 0, 0))
+	need = tenon_ring_publish(queue->producer, queue->device, kernel, queue->sq_next);
+	if (__builtin_expect(need != 0, 0))
 		return tenon_queue_kick_(queue);
 	return 0;
 }
@@ -339,8 +341,8 @@ int tenon_queue_fd(const struct tenon_queue *queue);
  *
  * One-shot; forgets earlier readiness. Reaper only.
  *
- * Return: 0 armed; 1 the completions are there already, nothing was armed; -EINVAL bad count, or more than was
- * submitted; -ENODEV the device died: what it left is reaped as TDI_SC_ABORTED.
+ * Return: 0 armed; 1 the completions are there already, nothing was armed; -EINVAL bad count, or more than
+ * was submitted; -ENODEV the device died: what it left is reaped as TDI_SC_ABORTED.
  */
 int tenon_queue_arm(struct tenon_queue *queue, uint32_t count);
 
@@ -437,7 +439,8 @@ static inline void tenon_prep_signal(struct tdi_sqe *sqe, const struct tenon_buf
  * @buffer: a buffer that the device may read
  * @offset: of the u64 in it, a multiple of 8
  * @ref: go on when (int64_t)(value - @ref) is 0 or more
- * @timeout_ns: at the head of the queue, after which it ends TDI_SC_TIMEOUT; 1 to max_wait_ns of tenon_identify()
+ * @timeout_ns: at the head of the queue, after which it ends TDI_SC_TIMEOUT; 1 to max_wait_ns of
+ *	tenon_identify()
  * @user_data: comes back in the completion
  */
 static inline void tenon_prep_wait(struct tdi_sqe *sqe, const struct tenon_buffer *buffer, uint64_t offset,
@@ -493,7 +496,7 @@ int tenon_op_create(struct tenon_context *context, const struct tdi_op *op, cons
 /** tenon_op_destroy() - free it; no command that uses it may be under way; NULL is allowed */
 void tenon_op_destroy(struct tenon_op *prepared);
 
-/** tenon_op_descriptor() - the descriptor in device memory, followed by its tensors; changeable between runs */
+/** tenon_op_descriptor() - the descriptor in device memory, then its tensors; changeable between runs */
 struct tdi_op *tenon_op_descriptor(const struct tenon_op *prepared);
 
 /**
@@ -557,7 +560,8 @@ static inline struct tdi_op tenon_op_matmul_integer(int32_t a_zero, int32_t b_ze
 }
 
 /** tenon_op_qlinear_matmul() - the same, requantised to i8: @scale is a_scale * b_scale / y_scale */
-static inline struct tdi_op tenon_op_qlinear_matmul(float scale, int32_t a_zero, int32_t b_zero, int32_t y_zero)
+static inline struct tdi_op tenon_op_qlinear_matmul(float scale, int32_t a_zero, int32_t b_zero,
+						    int32_t y_zero)
 {
 	struct tdi_op d = tenon_op_matmul_integer(a_zero, b_zero);
 

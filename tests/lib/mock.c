@@ -130,8 +130,8 @@ static void queue_create(struct mock *m, struct packet *p, const struct tenon_ms
 	p->fds[TENON_FD_DEVICE] = memory(lie == LIE_READ_ONLY ? LIE_NONE : lie, q->device_bytes,
 					 lie == LIE_NO_MEMFD ? NULL : &device);
 	if (lie == LIE_NO_MEMFD)
-		device = must(mmap(NULL, q->device_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-				   0));
+		device = must(mmap(NULL, q->device_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				   -1, 0));
 	q->producer = tenant;
 	q->sq = (void *)((char *)tenant + TDI_PAGE_SIZE);
 	q->device = device;
@@ -398,8 +398,11 @@ static void *run(void *arg)
 	while ((fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
 		pthread_mutex_lock(&m->lock);
 		if (m->turn_away) {
-			struct tenon_reply no = { .size = sizeof(no), .type = TENON_MSG_HELLO, .error = -EUSERS,
-						  .needed = 3, .allowed = 2 };
+			struct tenon_reply no = { .size = sizeof(no),
+						  .type = TENON_MSG_HELLO,
+						  .error = -EUSERS,
+						  .needed = 3,
+						  .allowed = 2 };
 
 			pthread_mutex_unlock(&m->lock);
 			/* Every other time when HELLO has come, and leave it unread. */

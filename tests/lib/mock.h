@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A peer for the tests of libtenon: a thread that speaks socket.h on a socket in a directory of its own, tells
- * one lie when it is asked to, and leaves the device's part of the rings to the test.
+ * A peer for the tests of libtenon: a thread that speaks socket.h on a socket in a directory of its own,
+ * tells one lie when it is asked to, and leaves the device's part of the rings to the test.
  */
 #ifndef TENON_TEST_MOCK_H
 #define TENON_TEST_MOCK_H
@@ -125,7 +125,7 @@ void mock_lie(struct mock *m, enum tenon_msg_type type, enum mock_lie lie);
 void mock_die(struct mock *m);
 /* Until it has noticed the end of the connection and released what belonged to it. */
 void mock_settle(struct mock *m);
-/* ThreadSanitizer doesn't know that a packet orders two threads: before a call that makes the mock close things. */
+/* Before what makes the mock close things: ThreadSanitizer doesn't know that a packet orders two threads. */
 void mock_sync(struct mock *m);
 /* The device's side of the queue with this id, made by hand. */
 struct mock_queue *mock_device(struct mock *m, const struct tenon_queue *queue);

@@ -25,7 +25,8 @@ static unsigned int count_maps(void)
 }
 
 /* The call that sends a request of this type. */
-static int call(struct tenon_context *c, enum tenon_msg_type type, struct tenon_buffer *b, struct tenon_queue *q)
+static int call(struct tenon_context *c, enum tenon_msg_type type, struct tenon_buffer *b,
+		struct tenon_queue *q)
 {
 	struct tdi_context_status status;
 	struct tdi_usage usage;

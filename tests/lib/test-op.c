@@ -122,8 +122,8 @@ static void test_attributes(void **state)
 	o = tenon_op_plain(TDI_TENSOR_ADD, 2);
 	assert_true(o.op == TDI_TENSOR_ADD && o.inputs == 2 && o.outputs == 1 && !o.flags && !o.axis);
 	o = tenon_op_gemm(3, 2.0f, -1.0f, TDI_GEMM_TRANS_B);
-	assert_true(o.op == TDI_TENSOR_GEMM && o.inputs == 3 && o.alpha == 0x40000000 && o.beta == 0xbf800000 &&
-		    o.flags == TDI_GEMM_TRANS_B);
+	assert_true(o.op == TDI_TENSOR_GEMM && o.inputs == 3 && o.alpha == 0x40000000 &&
+		    o.beta == 0xbf800000 && o.flags == TDI_GEMM_TRANS_B);
 	o = tenon_op_axis(TDI_TENSOR_SOFTMAX, -1, 0);
 	assert_true(o.op == TDI_TENSOR_SOFTMAX && o.inputs == 1 && o.axis == UINT32_MAX);
 	o = tenon_op_axis(TDI_TENSOR_GATHER, 1, 0);

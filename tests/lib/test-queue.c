@@ -12,15 +12,16 @@
 #define MS 1000000LL
 
 /* The inline functions are compiled into programs: what they touch stays where it is. */
-_Static_assert(sizeof(void *) != 8 ||
-		       (offsetof(struct tenon_queue, sq) == 0 && offsetof(struct tenon_queue, producer) == 8 &&
-			offsetof(struct tenon_queue, device) == 16 && offsetof(struct tenon_queue, kernel) == 24 &&
-			offsetof(struct tenon_queue, mask) == 32 && offsetof(struct tenon_queue, sq_next) == 36 &&
-			offsetof(struct tenon_queue, sq_submitted) == 40 &&
-			offsetof(struct tenon_queue, sq_limit) == 44 && offsetof(struct tenon_queue, cq) == 128 &&
-			offsetof(struct tenon_queue, cq_mask) == 136 && offsetof(struct tenon_queue, cq_head) == 140 &&
-			offsetof(struct tenon_queue, dead) == 144),
-	       "the layout of struct tenon_queue is ABI");
+_Static_assert(
+	sizeof(void *) != 8 ||
+		(offsetof(struct tenon_queue, sq) == 0 && offsetof(struct tenon_queue, producer) == 8 &&
+		 offsetof(struct tenon_queue, device) == 16 && offsetof(struct tenon_queue, kernel) == 24 &&
+		 offsetof(struct tenon_queue, mask) == 32 && offsetof(struct tenon_queue, sq_next) == 36 &&
+		 offsetof(struct tenon_queue, sq_submitted) == 40 &&
+		 offsetof(struct tenon_queue, sq_limit) == 44 && offsetof(struct tenon_queue, cq) == 128 &&
+		 offsetof(struct tenon_queue, cq_mask) == 136 &&
+		 offsetof(struct tenon_queue, cq_head) == 140 && offsetof(struct tenon_queue, dead) == 144),
+	"the layout of struct tenon_queue is ABI");
 
 struct fixture {
 	struct mock *mock;
@@ -287,7 +288,8 @@ static void act_complete_and_die(struct later *l)
 {
 	struct tdi_cqe cqe = { .user_data = 1 };
 
-	tenon_ring_complete(&l->device->cq[l->device->done & (l->device->depth - 1)], &cqe, l->device->done + 1);
+	tenon_ring_complete(&l->device->cq[l->device->done & (l->device->depth - 1)], &cqe,
+			    l->device->done + 1);
 	mock_die(l->fixture->mock);
 }
 
@@ -317,7 +319,10 @@ static void act_flag(struct later *l)
 static void start(struct later *l, struct fixture *f, struct tenon_queue *q, int64_t delay_ns,
 		  void (*act)(struct later *l))
 {
-	*l = (struct later){ .fixture = f, .device = mock_device(f->mock, q), .delay_ns = delay_ns, .act = act };
+	l->fixture = f;
+	l->device = mock_device(f->mock, q);
+	l->delay_ns = delay_ns;
+	l->act = act;
 	assert_int_equal(pthread_create(&l->thread, NULL, later_run, l), 0);
 }
 
@@ -470,7 +475,8 @@ static void *fiddle(void *arg)
 	uint32_t first = TDI_FIRST_INDEX(8);
 
 	while (!__atomic_load_n(&d->kernel->reserved[0], __ATOMIC_RELAXED))
-		tenon_store(&d->producer->wanted, tenon_load(&d->producer->wanted) == first ? first - 1 : first);
+		tenon_store(&d->producer->wanted,
+			    tenon_load(&d->producer->wanted) == first ? first - 1 : first);
 	return NULL;
 }
 
@@ -533,7 +539,8 @@ static void ping_pong(struct fixture *f, uint32_t depth, uint32_t spin_ns, bool 
 
 	assert_int_equal(pthread_create(&thread, NULL, device_run, &dev), 0);
 	while (now() < end) {
-		uint32_t batch = 1 + (uint32_t)rand_r(&seed) % depth, count = 1 + (uint32_t)rand_r(&seed) % batch;
+		uint32_t batch = 1 + (uint32_t)rand_r(&seed) % depth;
+		uint32_t count = 1 + (uint32_t)rand_r(&seed) % batch;
 
 		batch -= (uint32_t)(next - reaped) < batch ? (uint32_t)(next - reaped) : batch - 1;
 		submit(q, next, batch);
@@ -628,7 +635,7 @@ static void test_two_threads(void **state)
 
 /* ------------------------------------------------------------------------------------ death */
 
-/* [TKO-13]. Whoever killed it: what it completed comes first, then each other command once, in order, ABORTED. */
+/* What it completed before comes first, then each other command once, in order, ABORTED. [TKO-13] */
 static void check_dead(struct tenon_queue *q, uint64_t from, unsigned int completed, unsigned int aborted)
 {
 	struct tdi_sqe *sqe;

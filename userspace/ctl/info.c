@@ -23,7 +23,8 @@ static void number(const char *name, uint64_t value)
 }
 
 /* The names of the bits that are set, in lines of 80 columns; a bit without a name by its number. */
-static void bits(const char *name, const __le64 *set, unsigned int count, const char *(*name_of)(unsigned int))
+static void bits(const char *name, const __le64 *set, unsigned int count,
+		 const char *(*name_of)(unsigned int))
 {
 	int column = printf("  %-*s", COLUMN - 2, name);
 	bool first = true;
@@ -47,7 +48,8 @@ static void bits(const char *name, const __le64 *set, unsigned int count, const 
 	puts(first && column <= COLUMN ? "-" : "");
 }
 
-static struct json_object *bits_json(const __le64 *set, unsigned int count, const char *(*name_of)(unsigned int))
+static struct json_object *bits_json(const __le64 *set, unsigned int count,
+				     const char *(*name_of)(unsigned int))
 {
 	struct json_object *array = json_object_new_array();
 	unsigned int bit;

@@ -18,14 +18,14 @@ static void add(struct json_object *object, const char *name, const char *value)
 /* A device that can't be opened is listed too, with the reason. */
 static int list_one(const struct tenon_device *device, void *arg)
 {
+	struct tenon_open_options options = { .size = sizeof(options), .timeout_ms = 2000 };
 	struct walk *walk = arg;
 	struct tenon_context *context;
 	char model[65] = "", serial[33] = "", firmware[33] = "";
 	const char *state = "ok";
 	int error;
 
-	error = tenon_open(device->path, &(struct tenon_open_options){ .size = sizeof(struct tenon_open_options),
-								       .timeout_ms = 2000 }, &context);
+	error = tenon_open(device->path, &options, &context);
 	if (error) {
 		state = strerror(-error);
 	} else {

@@ -83,7 +83,8 @@ int main(int argc, char **argv)
 			fputs(usage, stdout);
 			return EXIT_OK;
 		case 'v':
-			printf("tenonctl %s, TDI %d.%d\n", TENON_VERSION, TDI_VERSION_MAJOR, TDI_VERSION_MINOR);
+			printf("tenonctl %s, TDI %d.%d\n", TENON_VERSION, TDI_VERSION_MAJOR,
+			       TDI_VERSION_MINOR);
 			return EXIT_OK;
 		default:
 			fputs("Try 'tenonctl --help'.\n", stderr);

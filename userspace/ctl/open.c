@@ -14,10 +14,12 @@ void ctl_no_device(void)
 	const char *list = getenv("TENON_DEVICE");
 
 	if (list && *list)
-		fprintf(stderr, "tenonctl: no device found: is tenond running? TENON_DEVICE is '%s', and there is "
-				"no socket\n", list);
+		fprintf(stderr,
+			"tenonctl: no device found: is tenond running? no socket is at TENON_DEVICE '%s'\n",
+			list);
 	else
-		fprintf(stderr, "tenonctl: no device found: is tenond running? looked in %s; set TENON_DEVICE\n",
+		fprintf(stderr,
+			"tenonctl: no device found: is tenond running? looked in %s; set TENON_DEVICE\n",
 			TENON_SOCKET_DIR);
 }
 

@@ -55,8 +55,8 @@ const char *ctl_time(char *to, size_t size, uint64_t ns)
 
 const char *ctl_feature(unsigned int bit)
 {
-	static const char *const names[] = { "tensor", "exec", "device-memory", "fair", "energy", "restartable",
-					     "event-queues" };
+	static const char *const names[] = { "tensor", "exec", "device-memory", "fair", "energy",
+					     "restartable", "event-queues" };
 
 	return NAME(names, bit);
 }

@@ -176,7 +176,8 @@ static enum verdict copy_between(struct check *c, struct tenon_buffer *src, stru
 		json_object_object_add(c->json, "gb_per_s", json_object_new_double(rate));
 		json_object_object_add(c->json, "count", json_object_new_int(count));
 	}
-	return say(c, PASS, "%s: median %.2f GB/s, content compared", ctl_size(size, sizeof(size), bytes), rate);
+	return say(c, PASS, "%s: median %.2f GB/s, content compared", ctl_size(size, sizeof(size), bytes),
+		   rate);
 }
 
 static enum verdict copy(struct check *c)
@@ -260,8 +261,8 @@ static enum verdict multiply(struct check *c, struct tenon_buffer *buffer)
 	error = worst(a, b, y);
 	if (c->json && isfinite(error))
 		json_object_object_add(c->json, "error", json_object_new_double(error));
-	return say(c, error <= 1 ? PASS : FAIL, "(%dx%d)(%dx%d) f32: error %.2g of what rounding explains", ROWS,
-		   INNER, INNER, COLUMNS, error);
+	return say(c, error <= 1 ? PASS : FAIL, "(%dx%d)(%dx%d) f32: error %.2g of what rounding explains",
+		   ROWS, INNER, INNER, COLUMNS, error);
 }
 
 static enum verdict matmul(struct check *c)
@@ -322,7 +323,8 @@ static bool run_all(const struct ctl *ctl, struct tenon_context *context, struct
 			json_object_object_add(c.json, "text", json_object_new_string(c.text));
 			json_object_array_add(results, c.json);
 		} else {
-			printf("%s  %-11s %s  %s\n", ctl->terminal ? "\r" : "", c.name, words[verdict], c.text);
+			printf("%s  %-11s %s  %s\n", ctl->terminal ? "\r" : "", c.name, words[verdict],
+			       c.text);
 			fflush(stdout);
 		}
 	}
@@ -333,12 +335,14 @@ int ctl_validate(const struct ctl *ctl, const char *device)
 {
 	struct json_object *top, *results = NULL;
 	struct tenon_context *context;
+	const struct tdi_identify *id;
 	char *path, model[65];
 	bool pass;
 
 	if (ctl_open(ctl, device, &context, &path))
 		return EXIT_FAILED;
-	ctl_string(model, sizeof(model), tenon_identify(context)->model, sizeof(tenon_identify(context)->model));
+	id = tenon_identify(context);
+	ctl_string(model, sizeof(model), id->model, sizeof(id->model));
 	if (ctl->json)
 		results = json_object_new_array();
 	else

@@ -11,7 +11,8 @@ static int destroy_remote(struct tenon_context *c, uint32_t id)
 	struct tenon_msg_buffer_destroy msg = { .buffer = id };
 	struct tenon_reply reply;
 
-	return tenon_socket_call(c, TENON_MSG_BUFFER_DESTROY, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
+	return tenon_socket_call(c, TENON_MSG_BUFFER_DESTROY, &msg, sizeof(msg), &reply, sizeof(reply), NULL,
+				 0);
 }
 
 int tenon_buffer_create_locked(struct tenon_context *c, uint64_t bytes, uint32_t rights,
@@ -55,7 +56,8 @@ int tenon_buffer_create_locked(struct tenon_context *c, uint64_t bytes, uint32_t
 	return 0;
 }
 
-int tenon_buffer_create(struct tenon_context *c, uint64_t bytes, uint32_t rights, struct tenon_buffer **buffer)
+int tenon_buffer_create(struct tenon_context *c, uint64_t bytes, uint32_t rights,
+			struct tenon_buffer **buffer)
 {
 	int err;
 

@@ -120,7 +120,7 @@ void tenon_close(struct tenon_context *c)
 
 	if (!c)
 		return;
-	/* A child that was forked meanwhile may hold the socket open: shutdown() ends the context all the same. */
+	/* A forked child may hold the socket open: shutdown() ends the context all the same. */
 	if (c->fd >= 0)
 		tenon_context_kill(c);
 	while (!LIST_EMPTY(&c->queues))

@@ -24,7 +24,8 @@ static int not_hidden(const struct dirent *entry)
 }
 
 /* In the order of names, so that "the first one" is the same each time. */
-int tenon_devices_in(const char *directory, int (*fn)(const struct tenon_device *device, void *arg), void *arg)
+int tenon_devices_in(const char *directory, int (*fn)(const struct tenon_device *device, void *arg),
+		     void *arg)
 {
 	struct dirent **entries;
 	int err = 0, count, i;

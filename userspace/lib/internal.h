@@ -95,12 +95,14 @@ static inline bool context_dead(const struct tenon_context *c)
 }
 
 /* context.c */
-int tenon_fail(struct tenon_context *c, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int tenon_fail(struct tenon_context *c, int err, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 void tenon_context_kill(struct tenon_context *c);
 int tenon_options_copy(void *to, size_t to_size, const void *from);
 
 /* device.c */
-int tenon_devices_in(const char *directory, int (*fn)(const struct tenon_device *device, void *arg), void *arg);
+int tenon_devices_in(const char *directory, int (*fn)(const struct tenon_device *device, void *arg),
+		     void *arg);
 
 /* buffer.c; the caller holds the lock */
 int tenon_buffer_create_locked(struct tenon_context *c, uint64_t bytes, uint32_t rights,

@@ -45,8 +45,8 @@ static int chunk_create(struct tenon_context *c, struct op_chunk **chunk)
 	return 0;
 }
 
-static int op_create_locked(struct tenon_context *c, const struct tdi_op *op, const struct tdi_tensor *tensors,
-			    struct tenon_op **prepared)
+static int op_create_locked(struct tenon_context *c, const struct tdi_op *op,
+			    const struct tdi_tensor *tensors, struct tenon_op **prepared)
 {
 	unsigned int count = op->inputs + op->outputs;
 	struct op_chunk *chunk;

@@ -38,7 +38,8 @@ static int destroy_remote(struct tenon_context *c, uint32_t id)
 	struct tenon_msg_queue_destroy msg = { .queue = id };
 	struct tenon_reply reply;
 
-	return tenon_socket_call(c, TENON_MSG_QUEUE_DESTROY, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
+	return tenon_socket_call(c, TENON_MSG_QUEUE_DESTROY, &msg, sizeof(msg), &reply, sizeof(reply), NULL,
+				 0);
 }
 
 /*
@@ -328,8 +329,8 @@ static int spin(struct queue *q, uint32_t target, int64_t until, bool for_ever)
 }
 
 /*
- * Empties the socket of notices; -ENODEV at its end. A peer that writes faster than this reads must not hold us
- * here: what is left makes poll() return at once.
+ * Empties the socket of notices; -ENODEV at its end. A peer that writes faster than this reads must not hold
+ * us here: what is left makes poll() return at once.
  */
 static int drain(struct queue *q)
 {
@@ -347,12 +348,12 @@ static int drain(struct queue *q)
 }
 
 /*
- * Why no wake-up is lost [WAI-2]. The socket of notices is emptied first, then W is set, then the CQ is read, then
- * poll() sleeps while the socket is empty. The device writes the CQE, then reads W, then sends a byte if W is
- * due. Either its read of W comes after our store: then the byte is sent after the socket was emptied and poll()
- * returns. Or it comes before: then, by the two full barriers, our read of the CQ finds the CQE. Nobody else
- * writes W or reads the socket.
- * A notice that is left over from an earlier wait wakes once too often; that is all.
+ * Why no wake-up is lost [WAI-2]. The socket of notices is emptied first, then W is set, then the CQ is read,
+ * then poll() sleeps while the socket is empty. The device writes the CQE, then reads W, then sends a byte if
+ * W is due. Either its read of W comes after our store: then the byte is sent after the socket was emptied
+ * and poll() returns. Or it comes before: then, by the two full barriers, our read of the CQ finds the CQE.
+ * Nobody else writes W or reads the socket. A notice that is left over from an earlier wait wakes once too
+ * often; that is all.
  */
 static int arm(struct queue *q, uint32_t target)
 {

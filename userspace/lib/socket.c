@@ -118,7 +118,8 @@ static int receive(struct tenon_context *c, struct packet *p, int64_t deadline)
 		size_t count = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
 		/* Nothing else was asked for, and there is no room for more than one of these. */
-		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS || count > TENON_SOCKET_FDS)
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS ||
+		    count > TENON_SOCKET_FDS)
 			continue;
 		memcpy(p->fds, CMSG_DATA(cmsg), count * sizeof(int));
 		p->fd_count = (unsigned int)count;
@@ -128,7 +129,8 @@ static int receive(struct tenon_context *c, struct packet *p, int64_t deadline)
 }
 
 /* Is the reply one to this request, whatever it says? NULL if so, else what is wrong. */
-static const char *check(const struct packet *p, const struct tenon_msg *request, size_t size, unsigned int fds)
+static const char *check(const struct packet *p, const struct tenon_msg *request, size_t size,
+			 unsigned int fds)
 {
 	const struct tenon_reply *r = &p->head;
 
@@ -141,10 +143,10 @@ static const char *check(const struct packet *p, const struct tenon_msg *request
 	if (r->error > 0 || r->error < -4095)
 		return "error number";
 	if (r->error)
-		return r->size != sizeof(*r) || p->fd_count || (p->flags & MSG_CTRUNC) ? "size of a refusal" : NULL;
+		return r->size == sizeof(*r) && !p->fd_count && !(p->flags & MSG_CTRUNC) ? NULL : "refusal";
 	if (r->size < size)
 		return "size";
-	/* Fewer than there is room for, and yet cut off: this process has no descriptors left. See the caller. */
+	/* Fewer than there is room for, and yet cut off: this process has none left. See the caller. */
 	if ((p->flags & MSG_CTRUNC) && p->fd_count < fds)
 		return NULL;
 	if ((p->flags & MSG_CTRUNC) || p->fd_count != fds)
