@@ -619,23 +619,32 @@ static int buffer_unmap(struct admin *admin)
 
 /* ----------------------------------------------------------------------------- controller */
 
-static int quiesce(struct admin *admin, bool on)
+static int quiesce(struct admin *admin)
 {
 	uint32_t i;
 
 	if (admin->sqe->generation || !zero_from(admin->sqe, offsetof(struct tdi_admin_sqe, raw)))
 		return TDI_AS_RESERVED;
-	if (admin->device->quiesced == on)
+	if (admin->device->quiesced)
 		return TDI_AS_STATE;
-	admin->device->quiesced = on;
-	for (i = 0; on && i < TN_MAX_CONTEXTS; i++) {
+	admin->device->quiesced = true;
+	for (i = 0; i < TN_MAX_CONTEXTS; i++) {
 		if (!admin->device->context[i])
 			continue;
 		tn_context_hold(admin->device->context[i]);
 		tn_context_release(admin->device->context[i]);
 	}
-	if (!on)
-		tn_device_wake(admin->device);
+	return TDI_AS_OK;
+}
+
+static int resume(struct admin *admin)
+{
+	if (admin->sqe->generation || !zero_from(admin->sqe, offsetof(struct tdi_admin_sqe, raw)))
+		return TDI_AS_RESERVED;
+	if (!admin->device->quiesced)
+		return TDI_AS_STATE;
+	admin->device->quiesced = false;
+	tn_device_wake(admin->device);
 	return TDI_AS_OK;
 }
 
@@ -646,49 +655,32 @@ static int keep_alive(struct admin *admin)
 	return TDI_AS_OK;
 }
 
+/* Those of features that aren't offered are unknown, too. */
+static int (*const commands[256])(struct admin *admin) = {
+	[TDI_ADMIN_IDENTIFY] = identify,
+	[TDI_ADMIN_GET_LOG] = get_log,
+	[TDI_ADMIN_KEEP_ALIVE] = keep_alive,
+	[TDI_ADMIN_ABORT] = abort_command,
+	[TDI_ADMIN_QUIESCE] = quiesce,
+	[TDI_ADMIN_RESUME] = resume,
+	[TDI_ADMIN_GROUP_CREATE] = group_create,
+	[TDI_ADMIN_GROUP_MODIFY] = group_modify,
+	[TDI_ADMIN_GROUP_DESTROY] = group_destroy,
+	[TDI_ADMIN_CONTEXT_CREATE] = context_create,
+	[TDI_ADMIN_CONTEXT_DESTROY] = context_destroy,
+	[TDI_ADMIN_CONTEXT_RESET] = context_reset,
+	[TDI_ADMIN_QUEUE_CREATE] = queue_create,
+	[TDI_ADMIN_QUEUE_DESTROY] = queue_destroy,
+	[TDI_ADMIN_QUEUE_RESET] = queue_reset,
+	[TDI_ADMIN_BUFFER_MAP] = buffer_map,
+	[TDI_ADMIN_BUFFER_UNMAP] = buffer_unmap,
+};
+
 static int run(struct admin *admin)
 {
-	if (admin->sqe->reserved)
-		return TDI_AS_RESERVED;
-	switch (admin->sqe->opcode) {
-	case TDI_ADMIN_IDENTIFY:
-		return identify(admin);
-	case TDI_ADMIN_GET_LOG:
-		return get_log(admin);
-	case TDI_ADMIN_KEEP_ALIVE:
-		return keep_alive(admin);
-	case TDI_ADMIN_ABORT:
-		return abort_command(admin);
-	case TDI_ADMIN_QUIESCE:
-		return quiesce(admin, true);
-	case TDI_ADMIN_RESUME:
-		return quiesce(admin, false);
-	case TDI_ADMIN_GROUP_CREATE:
-		return group_create(admin);
-	case TDI_ADMIN_GROUP_MODIFY:
-		return group_modify(admin);
-	case TDI_ADMIN_GROUP_DESTROY:
-		return group_destroy(admin);
-	case TDI_ADMIN_CONTEXT_CREATE:
-		return context_create(admin);
-	case TDI_ADMIN_CONTEXT_DESTROY:
-		return context_destroy(admin);
-	case TDI_ADMIN_CONTEXT_RESET:
-		return context_reset(admin);
-	case TDI_ADMIN_QUEUE_CREATE:
-		return queue_create(admin);
-	case TDI_ADMIN_QUEUE_DESTROY:
-		return queue_destroy(admin);
-	case TDI_ADMIN_QUEUE_RESET:
-		return queue_reset(admin);
-	case TDI_ADMIN_BUFFER_MAP:
-		return buffer_map(admin);
-	case TDI_ADMIN_BUFFER_UNMAP:
-		return buffer_unmap(admin);
-	default:
-		/* Of features that aren't offered, too. */
+	if (!commands[admin->sqe->opcode])
 		return TDI_AS_OPCODE;
-	}
+	return admin->sqe->reserved ? TDI_AS_RESERVED : commands[admin->sqe->opcode](admin);
 }
 
 void tn_admin(struct tn_device *device, struct tn_space *space, const struct tdi_admin_sqe *sqe,
