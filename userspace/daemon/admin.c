@@ -205,6 +205,8 @@ static int get_log(struct admin *admin)
 	case TDI_LOG_CONTEXT_STATUS:
 		return log_context_status(admin);
 	case TDI_LOG_CONTROLLER:
+		if (admin->sqe->generation)
+			return TDI_AS_RESERVED;
 		if (admin->sqe->data.id)
 			return FIELD(admin, data.id);
 		return write_data(admin, &admin->device->log, sizeof(admin->device->log));
@@ -520,7 +522,7 @@ static int buffer_fields(struct admin *admin)
 	const struct tdi_admin_buffer *command = &admin->sqe->buffer;
 	uint64_t end, block;
 
-	if (command->reserved0 || command->reserved1)
+	if (admin->sqe->generation || command->reserved0 || command->reserved1)
 		return TDI_AS_RESERVED;
 	if (command->flags & ~(TDI_BUFFER_READ | TDI_BUFFER_WRITE | TDI_BUFFER_INLINE))
 		return TDI_AS_RESERVED;
@@ -593,7 +595,7 @@ static int buffer_unmap(struct admin *admin)
 	struct tn_list *node;
 	int status;
 
-	if (!ZERO_AFTER(admin->sqe, buffer.buffer))
+	if (admin->sqe->generation || !ZERO_AFTER(admin->sqe, buffer.buffer))
 		return TDI_AS_RESERVED;
 	status = find_context(admin, command->context, command->context_generation, &context);
 	if (status)
