@@ -531,7 +531,7 @@ static int buffer_fields(struct admin *admin)
 	if (command->shift < TDI_PAGE_SHIFT || command->shift > 63)
 		return FIELD(admin, buffer.shift);
 	block = 1ULL << command->shift;
-	if (!command->length || command->length > TN_MAX_BUFFER_BYTES)
+	if (!command->length)
 		return FIELD(admin, buffer.length);
 	if (command->first >= block || __builtin_add_overflow(command->first, command->length, &end))
 		return FIELD(admin, buffer.first);
@@ -539,8 +539,6 @@ static int buffer_fields(struct admin *admin)
 		return FIELD(admin, buffer.length);
 	if (command->address % (command->flags & TDI_BUFFER_INLINE ? TDI_PAGE_SIZE : 8))
 		return FIELD(admin, buffer.address);
-	if (!TDI_BUFFER_GEN(command->buffer) || TDI_BUFFER_INDEX(command->buffer) >= TN_MAX_BUFFERS)
-		return TDI_AS_ID;
 	return TDI_AS_OK;
 }
 
@@ -556,8 +554,12 @@ static int buffer_map(struct admin *admin)
 		status = find_context(admin, command->context, command->context_generation, &context);
 	if (status)
 		return status;
+	if (!TDI_BUFFER_GEN(command->buffer) || index >= TN_MAX_BUFFERS)
+		return TDI_AS_ID;
 	if (index < context->table.maps && context->table.map[index].id)
 		return TDI_AS_EXISTS;
+	if (command->length > TN_MAX_BUFFER_BYTES)
+		return TDI_AS_LIMIT;
 	tn_context_hold(context);
 	maps = context->table.maps;
 	if (index >= maps) {
