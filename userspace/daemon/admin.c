@@ -297,8 +297,10 @@ static int queue_create(struct admin *admin)
 {
 	const struct tdi_admin_queue *command = &admin->sqe->queue;
 	struct tn_device *device = admin->device;
+	void *producer, *sq, *page, *cq;
 	struct tn_context *context;
 	struct tn_queue *queue;
+	uint64_t *aborts;
 	uint32_t depth;
 	int status;
 
@@ -325,20 +327,24 @@ static int queue_create(struct admin *admin)
 		return TDI_AS_LIMIT;
 
 	depth = 1u << command->depth_log2;
+	producer = ring(admin, command->producer, sizeof(*queue->producer));
+	sq = ring(admin, command->sq, depth * sizeof(*queue->sq));
+	page = ring(admin, command->device, sizeof(*queue->page));
+	cq = ring(admin, command->cq, depth * sizeof(*queue->cq));
+	if (!producer || !sq || !page || !cq)
+		return TDI_AS_ADDRESS;
 	queue = calloc(1, sizeof(*queue));
-	if (!queue)
-		return TDI_AS_NO_MEMORY;
-	queue->aborts = calloc((depth + 63) / 64, sizeof(*queue->aborts));
-	queue->producer = ring(admin, command->producer, sizeof(*queue->producer));
-	queue->sq = ring(admin, command->sq, depth * sizeof(*queue->sq));
-	queue->page = ring(admin, command->device, sizeof(*queue->page));
-	queue->cq = ring(admin, command->cq, depth * sizeof(*queue->cq));
-	if (!queue->aborts || !queue->producer || !queue->sq || !queue->page || !queue->cq) {
-		status = queue->aborts ? TDI_AS_ADDRESS : TDI_AS_NO_MEMORY;
-		free(queue->aborts);
+	aborts = calloc((depth + 63) / 64, sizeof(*aborts));
+	if (!queue || !aborts) {
+		free(aborts);
 		free(queue);
-		return status;
+		return TDI_AS_NO_MEMORY;
 	}
+	queue->producer = producer;
+	queue->sq = sq;
+	queue->page = page;
+	queue->cq = cq;
+	queue->aborts = aborts;
 	queue->context = context;
 	queue->id = command->queue;
 	queue->generation = admin->sqe->generation;
