@@ -98,6 +98,16 @@ static unsigned int bucket(uint64_t ns)
 	return b < TDI_USAGE_BUCKETS ? b : TDI_USAGE_BUCKETS - 1;
 }
 
+/* Where usage counts a command. One that is canceled or aborted was never looked at: any opcode may come. [MET-3] */
+static unsigned int kind(uint8_t opcode, int status)
+{
+	bool refused = status && status < TDI_SC_CANCELED;
+
+	if (opcode <= TDI_OP_EXEC && !refused)
+		return opcode;
+	return opcode == TDI_OP_TENSOR && !refused ? 6 : 7;
+}
+
 int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 {
 	uint32_t count = pending(queue);
@@ -143,11 +153,8 @@ void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
 		.info = status ? exec->info : 0,
 		.status = (__u16)status,
 	};
-	unsigned int kind = exec->sqe.opcode == TDI_OP_TENSOR ? 6 : exec->sqe.opcode;
 
-	if (status && status < TDI_SC_CANCELED)
-		kind = 7;
-	queue->usage.commands[kind]++;
+	queue->usage.commands[kind(exec->sqe.opcode, status)]++;
 	queue->usage.busy_ns += busy;
 	queue->usage.service_hist[bucket(queue->charged_ns)]++;
 	queue->usage.bytes_read += exec->bytes_read;
