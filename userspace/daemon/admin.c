@@ -649,11 +649,17 @@ static int quiesce(struct admin *admin)
 
 static int resume(struct admin *admin)
 {
+	uint32_t i;
+
 	if (admin->sqe->generation || !zero_from(admin->sqe, offsetof(struct tdi_admin_sqe, raw)))
 		return TDI_AS_RESERVED;
 	if (!admin->device->quiesced)
 		return TDI_AS_STATE;
 	admin->device->quiesced = false;
+	/* As if all doorbells had rung. */
+	for (i = 0; i < TN_MAX_QUEUES; i++)
+		if (admin->device->queue[i])
+			tn_device_kick(admin->device, i, admin->device->queue[i]->generation);
 	tn_device_wake(admin->device);
 	return TDI_AS_OK;
 }
