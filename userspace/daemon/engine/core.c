@@ -204,8 +204,10 @@ static int wait_begin(const struct tn_table *table, struct tn_exec *exec)
 
 	if (wait->reserved0 || wait->reserved1[0] || wait->reserved1[1])
 		return TDI_SC_RESERVED;
-	if (!wait->timeout_ns || wait->timeout_ns > TN_MAX_WAIT_NS)
+	if (!wait->timeout_ns)
 		return FIELD(exec, wait.timeout_ns);
+	if (wait->timeout_ns > TN_MAX_WAIT_NS)
+		return TDI_SC_LIMIT;
 	if (wait->offset % 8)
 		return TDI_SC_ALIGNMENT;
 	status = semaphore(table, exec, wait->buffer, wait->offset, TDI_BUFFER_READ, &word);
