@@ -18,6 +18,12 @@ static int refuse(struct tn_exec *exec, int status, uint32_t info)
 	return status;
 }
 
+/* A status that has to do with buffer @id. One of the host's addresses that leads nowhere isn't its fault. */
+static int refuse_buffer(struct tn_exec *exec, int status, uint32_t id)
+{
+	return refuse(exec, status, status == TDI_SC_DEVICE ? 0 : id);
+}
+
 #define FIELD(exec, member) refuse(exec, TDI_SC_FIELD, offsetof(struct tdi_sqe, member))
 
 static int check_buffer(const struct tn_table *table, struct tn_exec *exec, uint32_t id, uint64_t offset,
@@ -25,7 +31,7 @@ static int check_buffer(const struct tn_table *table, struct tn_exec *exec, uint
 {
 	int status = tn_mem_check(table, id, offset, bytes, rights);
 
-	return status ? refuse(exec, status, id) : TDI_SC_OK;
+	return status ? refuse_buffer(exec, status, id) : TDI_SC_OK;
 }
 
 /* Bytes from the first of the first row to the last of the last; false if that is beyond 64 bits. */
@@ -84,11 +90,11 @@ static int copy_step(const struct tn_table *table, struct tn_exec *exec)
 		status = tn_mem_span(table, copy->dst, copy->dst_offset + row * copy->dst_pitch + column,
 				     TDI_BUFFER_WRITE, &bytes, &dst);
 		if (status)
-			return refuse(exec, status, copy->dst);
+			return refuse_buffer(exec, status, copy->dst);
 		status = tn_mem_span(table, copy->src, copy->src_offset + row * copy->src_pitch + column,
 				     TDI_BUFFER_READ, &bytes, &src);
 		if (status)
-			return refuse(exec, status, copy->src);
+			return refuse_buffer(exec, status, copy->src);
 		memcpy(dst, src, bytes);
 		exec->position += bytes;
 		exec->bytes_read += bytes;
@@ -129,7 +135,7 @@ static int fill_step(const struct tn_table *table, struct tn_exec *exec, struct 
 		memcpy(&scratch->byte[i], &fill->pattern, fill->width);
 	status = tn_mem_write(table, fill->dst, fill->offset + exec->position, scratch->byte, bytes);
 	if (status)
-		return refuse(exec, status, fill->dst);
+		return refuse_buffer(exec, status, fill->dst);
 	exec->position += bytes;
 	exec->bytes_written += bytes;
 	exec->work += bytes;
@@ -145,7 +151,7 @@ static int semaphore(const struct tn_table *table, struct tn_exec *exec, uint32_
 	int status = tn_mem_span(table, id, offset, rights, &bytes, &host);
 
 	if (status)
-		return refuse(exec, status, id);
+		return refuse_buffer(exec, status, id);
 	if (bytes != sizeof(**word) || (uintptr_t)host % sizeof(**word))
 		return TDI_SC_ALIGNMENT;
 	*word = host;
