@@ -95,7 +95,7 @@ static int copy_step(const struct tn_table *table, struct tn_exec *exec)
 				     TDI_BUFFER_READ, &bytes, &src);
 		if (status)
 			return refuse_buffer(exec, status, copy->src);
-		memcpy(dst, src, bytes);
+		memmove(dst, src, bytes);	/* two ids may name the same memory */
 		exec->position += bytes;
 		exec->bytes_read += bytes;
 		exec->bytes_written += bytes;
