@@ -323,8 +323,10 @@ static int queue_create(struct admin *admin)
 {
 	const struct tdi_admin_queue *command = &admin->sqe->queue;
 	struct tn_device *device = admin->device;
+	void *producer, *sq, *page, *cq;
 	struct tn_context *context;
 	struct tn_queue *queue;
+	uint64_t *aborts;
 	uint32_t depth;
 	int status;
 
@@ -351,20 +353,24 @@ static int queue_create(struct admin *admin)
 		return TDI_AS_LIMIT;
 
 	depth = 1u << command->depth_log2;
+	producer = ring(admin, command->producer, sizeof(*queue->producer));
+	sq = ring(admin, command->sq, depth * sizeof(*queue->sq));
+	page = ring(admin, command->device, sizeof(*queue->page));
+	cq = ring(admin, command->cq, depth * sizeof(*queue->cq));
+	if (!producer || !sq || !page || !cq)
+		return TDI_AS_ADDRESS;
 	queue = calloc(1, sizeof(*queue));
-	if (!queue)
-		return TDI_AS_NO_MEMORY;
-	queue->aborts = calloc((depth + 63) / 64, sizeof(*queue->aborts));
-	queue->producer = ring(admin, command->producer, sizeof(*queue->producer));
-	queue->sq = ring(admin, command->sq, depth * sizeof(*queue->sq));
-	queue->page = ring(admin, command->device, sizeof(*queue->page));
-	queue->cq = ring(admin, command->cq, depth * sizeof(*queue->cq));
-	if (!queue->aborts || !queue->producer || !queue->sq || !queue->page || !queue->cq) {
-		status = queue->aborts ? TDI_AS_ADDRESS : TDI_AS_NO_MEMORY;
-		free(queue->aborts);
+	aborts = calloc((depth + 63) / 64, sizeof(*aborts));
+	if (!queue || !aborts) {
+		free(aborts);
 		free(queue);
-		return status;
+		return TDI_AS_NO_MEMORY;
 	}
+	queue->producer = producer;
+	queue->sq = sq;
+	queue->page = page;
+	queue->cq = cq;
+	queue->aborts = aborts;
 	queue->context = context;
 	queue->id = command->queue;
 	queue->generation = admin->sqe->generation;
@@ -548,7 +554,7 @@ static int buffer_fields(struct admin *admin)
 	const struct tdi_admin_buffer *command = &admin->sqe->buffer;
 	uint64_t end, block;
 
-	if (command->reserved0 || command->reserved1)
+	if (admin->sqe->generation || command->reserved0 || command->reserved1)
 		return TDI_AS_RESERVED;
 	if (command->flags & ~(TDI_BUFFER_READ | TDI_BUFFER_WRITE | TDI_BUFFER_INLINE))
 		return TDI_AS_RESERVED;
@@ -623,7 +629,7 @@ static int buffer_unmap(struct admin *admin)
 	struct tn_list *node;
 	int status;
 
-	if (!ZERO_AFTER(admin->sqe, buffer.buffer))
+	if (admin->sqe->generation || !ZERO_AFTER(admin->sqe, buffer.buffer))
 		return TDI_AS_RESERVED;
 	status = find_context(admin, command->context, command->context_generation, &context);
 	if (status)

@@ -121,20 +121,23 @@ static int resolve(const struct tn_table *table, const struct tn_map *map, uint6
 		   uint64_t *left)
 {
 	uint64_t at = map->first + offset;	/* BUFFER_MAP has checked that this can't wrap */
-	uint64_t in, contiguous;
+	uint64_t in, array, contiguous;
 	__le64 *entry;
 
+	/* Addresses don't go on from the last to the first. [BUF-10] */
 	if (map->flags & TDI_BUFFER_INLINE) {
-		*address = map->address + at;
 		*left = map->length - offset;
-		return TDI_SC_OK;
+		return __builtin_add_overflow(map->address, at, address) ? TDI_SC_DEVICE : TDI_SC_OK;
 	}
-	in = at & ((1ULL << map->shift) - 1);
-	entry = tn_space_at(table->space, map->address + 8 * (at >> map->shift), &contiguous);
+	if (__builtin_add_overflow(map->address, 8 * (at >> map->shift), &array))
+		return TDI_SC_DEVICE;
+	entry = tn_space_at(table->space, array, &contiguous);
 	if (!entry || contiguous < 8)
 		return TDI_SC_DEVICE;
-	*address = __atomic_load_n(entry, __ATOMIC_RELAXED) + in;
+	in = at & ((1ULL << map->shift) - 1);
 	*left = (1ULL << map->shift) - in;
+	if (__builtin_add_overflow(__atomic_load_n(entry, __ATOMIC_RELAXED), in, address))
+		return TDI_SC_DEVICE;
 	return TDI_SC_OK;
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 /* The core command set: NOP, COPY, FILL, SIGNAL and WAIT. Order of checks: [CMD-2]. */
-#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -28,10 +27,10 @@ static int check_buffer(const struct tn_table *table, struct tn_exec *exec, uint
 	return status ? tn_no_access(exec, status, id) : TDI_SC_OK;
 }
 
-/* Bytes from the first of the first row to the last of the last; false if that is beyond 64 bits. */
-static bool hull(const struct tdi_copy *copy, uint32_t pitch, uint64_t *bytes)
+/* Bytes from the first of the first row to the last of the last. With several rows all factors are of 32 bits. */
+static uint64_t hull(const struct tdi_copy *copy, uint32_t pitch)
 {
-	return !__builtin_add_overflow((uint64_t)(copy->rows - 1) * pitch, copy->row_bytes, bytes);
+	return (uint64_t)(copy->rows - 1) * pitch + copy->row_bytes;
 }
 
 static int copy_begin(const struct tn_table *table, struct tn_exec *exec)
@@ -50,10 +49,8 @@ static int copy_begin(const struct tn_table *table, struct tn_exec *exec)
 		return FIELD(exec, copy.dst_pitch);
 	if (copy->rows > 1 && copy->src_pitch < copy->row_bytes)
 		return FIELD(exec, copy.src_pitch);
-	if (!hull(copy, copy->dst_pitch, &dst_bytes))
-		return refuse(exec, TDI_SC_BUFFER_BOUNDS, copy->dst);
-	if (!hull(copy, copy->src_pitch, &src_bytes))
-		return refuse(exec, TDI_SC_BUFFER_BOUNDS, copy->src);
+	dst_bytes = hull(copy, copy->dst_pitch);
+	src_bytes = hull(copy, copy->src_pitch);
 	status = check_buffer(table, exec, copy->dst, copy->dst_offset, dst_bytes, TDI_BUFFER_WRITE);
 	if (!status)
 		status = check_buffer(table, exec, copy->src, copy->src_offset, src_bytes, TDI_BUFFER_READ);
