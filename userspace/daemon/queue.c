@@ -99,16 +99,6 @@ static unsigned int bucket(uint64_t ns)
 	return b < TDI_USAGE_BUCKETS ? b : TDI_USAGE_BUCKETS - 1;
 }
 
-/* Where usage counts a command. One that is canceled or aborted was never looked at: any opcode may come. [MET-3] */
-static unsigned int kind(uint8_t opcode, int status)
-{
-	bool refused = status && status < TDI_SC_CANCELED;
-
-	if (opcode <= TDI_OP_EXEC && !refused)
-		return opcode;
-	return opcode == TDI_OP_TENSOR && !refused ? 6 : 7;
-}
-
 int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 {
 	uint32_t count = queue->tail - queue->done;
