@@ -86,7 +86,7 @@ static int copy_step(const struct tn_table *table, struct tn_exec *exec)
 				     TDI_BUFFER_READ, &bytes, &src);
 		if (status)
 			return tn_no_access(exec, status, copy->src);
-		memcpy(dst, src, bytes);
+		memmove(dst, src, bytes);	/* two ids may name the same memory */
 		exec->position += bytes;
 		exec->bytes_read += bytes;
 		exec->bytes_written += bytes;
