@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Counting TAP, for tests/check and tests/check-mutants."""
+"""What tests/check and tests/check-mutants share: where they run, and counting TAP."""
+import os
+import platform
 import re
 
 LINE = re.compile(r'^\s*(ok|not ok)\b(.*)$')
+
+
+def machine():
+    with open('/etc/os-release', encoding='utf-8') as release:
+        name = dict(line.strip().split('=', 1) for line in release if '=' in line)['PRETTY_NAME'].strip('"')
+    return f'{name}, Linux {platform.release()}, {platform.machine()}, {os.cpu_count()} cores'
 
 
 class Count:
