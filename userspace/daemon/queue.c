@@ -8,6 +8,12 @@
 /* Spinning that was in vain is shortened to this part of the option at least. */
 #define SPIN_MIN_SHARE 16
 
+static uint32_t pending(struct tn_queue *queue)
+{
+	queue->tail = tenon_load_acquire(&queue->producer->tail);
+	return queue->tail - queue->done;
+}
+
 void tn_queue_activate(struct tn_queue *queue, uint64_t now)
 {
 	uint64_t spin_max = queue->context->device->options.spin_ns;
@@ -18,14 +24,10 @@ void tn_queue_activate(struct tn_queue *queue, uint64_t now)
 	if (queue->idle_since && now - queue->idle_since <= spin_max)
 		queue->spin_ns = 2 * queue->spin_ns < spin_max ? 2 * queue->spin_ns : spin_max;
 	tenon_store(&queue->page->flags, 0);
-	queue->idle_since = now;
+	/* A command is seen when its kick is, not when its turn comes: what lies between is waiting. [MET-5] */
+	queue->ready_at = now;
+	queue->idle_since = pending(queue) ? 0 : now;
 	tn_arbiter_add(queue);
-}
-
-static uint32_t pending(struct tn_queue *queue)
-{
-	queue->tail = tenon_load_acquire(&queue->producer->tail);
-	return queue->tail - queue->done;
 }
 
 static void stop(struct tn_queue *queue, enum tdi_stop_reason reason, uint64_t now)
