@@ -137,7 +137,8 @@ struct tn_device {
 	struct tn_list parked;		/* queues at a WAIT */
 	int epoll;			/* kicks, and wake */
 	int wake;			/* eventfd: look at the lists again */
-	struct tdi_controller_log log;
+	uint32_t sleepers;		/* workers without a queue to poll */
+	struct tdi_controller_log log;	/* busy_ns: of groups that are gone */
 	struct tn_group group[TN_MAX_GROUPS];
 	struct tn_context *context[TN_MAX_CONTEXTS];
 	struct tn_queue *queue[TN_MAX_QUEUES];
@@ -187,5 +188,7 @@ void tn_arbiter_add(struct tn_queue *queue);
 void tn_arbiter_remove(struct tn_queue *queue);
 /* The next queue with work that no worker has and no one holds; NULL: none has. */
 struct tn_queue *tn_arbiter_next(struct tn_device *device, uint64_t now);
+/* Is there a queue to be polled that no worker has and no one holds? */
+bool tn_arbiter_polled(struct tn_device *device);
 
 #endif /* TN_DEVICE_H */

@@ -130,6 +130,9 @@ static void turn(struct tn_worker *worker, struct tn_queue *queue)
 	queue->running = true;
 	context->running++;
 	worker->context = context;
+	/* Whoever finds several queues to poll, or one that gets ready by its work, shares them. [ARB-1] */
+	if (device->sleepers && tn_arbiter_polled(device))
+		tn_device_wake(device);
 	__atomic_store_n(&worker->interrupt, 0, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&device->lock);
 
@@ -179,13 +182,16 @@ void *tn_worker_main(void *arg)
 
 		if (queue)
 			turn(worker, queue);
-		if (!queue && (tn_list_empty(&device->turns) || device->quiesced)) {
+		if (!queue && !tn_arbiter_polled(device)) {
 			/* Virtual time passes by work alone; with none to do it jumps to the next time-out. */
-			if (device->options.virtual_clock && left > 0 && !device->quiesced) {
+			if (device->options.virtual_clock && left > 0 && tn_list_empty(&device->turns) &&
+			    !device->quiesced) {
 				spend(device, (uint64_t)left);
 				left = 0;
 			}
+			device->sleepers++;
 			events(device, left);
+			device->sleepers--;
 		} else if (now - looked >= EVENTS_NS || device->options.virtual_clock) {
 			looked = now;
 			events(device, 0);

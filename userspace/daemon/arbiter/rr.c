@@ -74,3 +74,21 @@ struct tn_queue *tn_arbiter_next(struct tn_device *device, uint64_t now)
 	}
 	return NULL;
 }
+
+bool tn_arbiter_polled(struct tn_device *device)
+{
+	struct tn_list *turn, *active;
+
+	if (device->quiesced)
+		return false;
+	for (turn = device->turns.next; turn != &device->turns; turn = turn->next) {
+		struct tn_context *context = tn_entry(turn, struct tn_context, turn);
+
+		if (context->holds)
+			continue;
+		for (active = context->active.next; active != &context->active; active = active->next)
+			if (!tn_entry(active, struct tn_queue, active)->running)
+				return true;
+	}
+	return false;
+}
