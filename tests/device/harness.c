@@ -40,7 +40,14 @@ bool deadline_over(uint64_t since)
 	return now_ns() - since > DEADLINE_NS;
 }
 
-static uint64_t random_state = 88172645463325252ULL;
+#define RANDOM_BEGIN 88172645463325252ULL
+
+static uint64_t random_state = RANDOM_BEGIN;
+
+void random_begin(void)
+{
+	random_state = RANDOM_BEGIN;
+}
 
 uint32_t random_u32(void)
 {
@@ -767,23 +774,28 @@ void endless_close(struct endless *e)
 
 /* ------------------------------------------------------------------------------------------- tests */
 
-static int setup(void **state, const struct tn_device_options *options)
+void device_anew(struct host *h)
 {
-	struct tn_device_options copied = *options;
-	struct host *h = calloc(1, sizeof(*h));
-	struct tdi_admin_sqe sqe;
+	struct tdi_admin_sqe sqe = cmd_group(TDI_ADMIN_GROUP_CREATE, 1);
 
-	must(h, "calloc");
-	copied.serial = "7";
-	copied.notice = notice;
-	copied.stopped = stopped;
-	copied.attach = h;
-	must(!tn_device_create(&copied, &h->device), "tn_device_create");
-	h->next_address = 1ULL << 32;
-	area_open(h, &h->data, 2 * TDI_PAGE_SIZE, PROT_READ | PROT_WRITE);
-	sqe = cmd_group(TDI_ADMIN_GROUP_CREATE, 1);
+	must(!tn_device_create(&h->options, &h->device), "tn_device_create");
 	admin_ok(h, &sqe);
 	context_create(h, 1, 1);
+}
+
+static int setup(void **state, const struct tn_device_options *options)
+{
+	struct host *h = calloc(1, sizeof(*h));
+
+	must(h, "calloc");
+	h->options = *options;
+	h->options.serial = "7";
+	h->options.notice = notice;
+	h->options.stopped = stopped;
+	h->options.attach = h;
+	h->next_address = 1ULL << 32;
+	device_anew(h);
+	area_open(h, &h->data, 2 * TDI_PAGE_SIZE, PROT_READ | PROT_WRITE);
 	*state = h;
 	return 0;
 }

@@ -63,6 +63,7 @@ struct queue {
 
 struct host {
 	struct tn_device *device;
+	struct tn_device_options options;
 	struct tn_space space;
 	uint64_t next_address;
 	uint16_t command;
@@ -77,6 +78,8 @@ int setup_awake(void **state);		/* one that polls for minutes */
 int setup_two(void **state);		/* two workers */
 int setup_virtual(void **state);
 int teardown(void **state);
+/* A new device in place of one that was destroyed. */
+void device_anew(struct host *h);
 
 #define TEST_REAL(f)	cmocka_unit_test_setup_teardown(f, setup_real, teardown)
 #define TEST_SLEEPY(f)	cmocka_unit_test_setup_teardown(f, setup_sleepy, teardown)
@@ -88,7 +91,8 @@ int teardown(void **state);
 
 uint64_t now_ns(void);
 void sleep_ns(uint64_t ns);
-/* The same numbers in each run. */
+/* The same numbers in each run, and after each random_begin(). */
+void random_begin(void);
 uint32_t random_u32(void);
 uint32_t random_below(uint32_t limit);
 bool deadline_over(uint64_t since);	/* long beyond what anything takes on a loaded machine */
