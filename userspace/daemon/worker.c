@@ -75,10 +75,9 @@ static int step(struct tn_worker *worker, struct tn_queue *queue)
 }
 
 /* One turn of a queue, without the lock. */
-static int run(struct tn_worker *worker, struct tn_queue *queue)
+static int run(struct tn_worker *worker, struct tn_queue *queue, uint64_t quantum)
 {
 	struct tn_device *device = worker->device;
-	uint64_t quantum = queue->context->group->quantum_ns;
 	uint64_t start = tn_device_now(device), now = start;
 
 	for (;;) {
@@ -125,6 +124,7 @@ static void turn(struct tn_worker *worker, struct tn_queue *queue)
 {
 	struct tn_device *device = worker->device;
 	struct tn_context *context = queue->context;
+	uint64_t quantum = context->group->quantum_ns;	/* GROUP_MODIFY may change it meanwhile [ADM-35] */
 	int status;
 
 	queue->running = true;
@@ -136,7 +136,7 @@ static void turn(struct tn_worker *worker, struct tn_queue *queue)
 	__atomic_store_n(&worker->interrupt, 0, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&device->lock);
 
-	status = run(worker, queue);
+	status = run(worker, queue, quantum);
 
 	lock(device);
 	worker->context = NULL;
