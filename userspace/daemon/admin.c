@@ -351,6 +351,8 @@ static int queue_create(struct admin *admin)
 		return status;
 	if (context->queue_count == TDI_CONTEXT_QUEUES)
 		return TDI_AS_LIMIT;
+	if (MUTANT(queue_context))
+		context = device->context[0];
 
 	depth = 1u << command->depth_log2;
 	producer = ring(admin, command->producer, sizeof(*queue->producer));
@@ -399,7 +401,8 @@ static void queue_free(struct tn_queue *queue)
 
 	tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(context->device));
 	tn_arbiter_remove(queue);
-	tn_usage_add(&context->usage, &queue->usage);
+	if (!MUTANT(usage_kept))
+		tn_usage_add(&context->usage, &queue->usage);
 	tn_list_del(&queue->member);
 	context->queue_count--;
 	context->device->queue[queue->id] = NULL;

@@ -39,7 +39,8 @@ static void stop(struct tn_queue *queue, enum tdi_stop_reason reason, uint64_t n
 	tn_queue_end_current(queue, TDI_SC_ABORTED, now);
 	tn_arbiter_remove(queue);
 	device->log.stopped_queues++;
-	device->options.stopped(device->options.attach, queue->id);
+	if (!MUTANT(stop_wakes))
+		device->options.stopped(device->options.attach, queue->id);
 }
 
 /* Stop polling a queue that has been idle for long. [QUE-5] */
@@ -127,7 +128,8 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 	queue->usage.wait_hist[bucket(waited)]++;
 
 	/* Before every effect: after a death what was not fetched has had none. [TKO-2] */
-	tenon_store(&queue->page->fetched, queue->done + 1);
+	if (!MUTANT(fetched))
+		tenon_store(&queue->page->fetched, queue->done + 1);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 
 	if (take_abort(queue))

@@ -178,7 +178,7 @@ static int share(const char *name, uint64_t bytes, int seals, void **host)
 		close(fd);
 		return error;
 	}
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | seals)) {
+	if (fcntl(fd, F_ADD_SEALS, (MUTANT(seal_size) ? 0 : F_SEAL_SHRINK | F_SEAL_GROW) | F_SEAL_SEAL | seals)) {
 		error = -errno;
 		munmap(map, bytes);
 		close(fd);
@@ -263,12 +263,12 @@ static int buffer_create(struct client *client, const struct tenon_msg_buffer_cr
 	if (msg->reserved || !msg->bytes || bytes < msg->bytes || !msg->rights ||
 	    msg->rights & ~(TDI_BUFFER_READ | TDI_BUFFER_WRITE))
 		return -EINVAL;
-	if (client->buffers >= options->buffers_max)
+	if (client->buffers >= options->buffers_max && !MUTANT(buffers_max))
 		return refuse(answer, -ENOSPC, client->buffers + 1, options->buffers_max);
 	if (bytes > options->memory_max - client->memory && !MUTANT(memory_max))
 		return refuse(answer, -ENOMEM, bytes > UINT64_MAX - client->memory ? UINT64_MAX :
 			      client->memory + bytes, options->memory_max);
-	if (bytes > options->memory_total - attach->memory)
+	if (bytes > options->memory_total - attach->memory && !MUTANT(memory_total))
 		return refuse(answer, -ENOMEM, attach->memory + bytes, options->memory_total);
 	while (buffer[index].id)
 		index++;
@@ -387,7 +387,7 @@ static void ring_takeover(const struct ring *ring)
 	tail = tenon_load_acquire(&producer->tail);
 	if (tail - first > ring->depth || tail - first < fetched - first)
 		tail = fetched;		/* it lies; what was fetched ends */
-	while (first != tail) {
+	while (first != tail && !MUTANT(takeover)) {
 		struct tdi_cqe cqe = {
 			.user_data = sq[first & mask].user_data,
 			.status = TDI_SC_ABORTED,
@@ -478,7 +478,7 @@ static int queue_create(struct client *client, const struct tenon_msg_queue_crea
 
 	if (msg->reserved || !msg->depth || msg->depth & (msg->depth - 1) || msg->depth > options->depth_max)
 		return -EINVAL;
-	if (client->queues >= options->queues_max)
+	if (client->queues >= options->queues_max && !MUTANT(queues_max))
 		return refuse(answer, -ENOSPC, client->queues + 1, options->queues_max);
 	while (client->ring[slot])
 		slot++;
@@ -684,7 +684,7 @@ static void client_free(struct client *client)
 	while (*link != client)
 		link = &(*link)->next;
 	*link = client->next;
-	if (client->hello) {
+	if (client->hello && !MUTANT(context_end)) {
 		struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_CONTEXT_DESTROY };
 
 		sqe.generation = client->generation;
@@ -736,7 +736,7 @@ static int dispatch(struct client *client, size_t bytes, struct answer *answer)
 		return -EINVAL;
 	if (head->type == TENON_MSG_HELLO)
 		return hello(client, (const void *)head, answer);
-	if (!client->hello)
+	if (!client->hello && !MUTANT(hello_first))
 		return -EPROTO;
 
 	switch (head->type) {
@@ -822,7 +822,7 @@ static void serve_client(struct client *client)
 	answer.head.type = head->type;
 	answer.head.id = head->id;
 	answer.head.error = error;
-	if (!reply(client->fd, &answer) || (head->type == TENON_MSG_HELLO && error))
+	if ((!reply(client->fd, &answer) && !MUTANT(unread)) || (head->type == TENON_MSG_HELLO && error))
 		client_free(client);
 }
 
@@ -856,11 +856,11 @@ int tn_unix_adopt(struct tn_unix *attach, int fd)
 	}
 	for (client = attach->first; client; client = client->next)
 		same += client->uid == peer.uid;
-	if (attach->clients >= options->contexts_max) {
+	if (attach->clients >= options->contexts_max && !MUTANT(contexts_max)) {
 		turn_away(attach, fd, attach->clients + 1, options->contexts_max);
 		return -EUSERS;
 	}
-	if (peer.uid && same > options->contexts_per_uid) {
+	if (peer.uid && same > options->contexts_per_uid && !MUTANT(contexts_per_uid)) {
 		turn_away(attach, fd, same, options->contexts_per_uid);
 		return -EUSERS;
 	}
