@@ -191,7 +191,7 @@ struct by {
 	struct tenon_context *context;
 	struct tenon_queue *queue;
 	struct tenon_buffer *src, *dst, *semaphore, *matrices;
-	struct tenon_op *matmul;	/* NULL: the device has none */
+	struct tenon_op *matmul;
 	uint64_t submitted[TDI_USAGE_KINDS];
 	uint64_t start;
 };
@@ -222,7 +222,7 @@ static void by_open(struct by *b, const char *path)
 		err = tenon_buffer_create(b->context, 8, rights, &b->semaphore);
 	if (!err)
 		err = tenon_buffer_create(b->context, 3 * 4 * BY_N * BY_N, rights, &b->matrices);
-	if (!err && has_tensor(tenon_identify(b->context), TDI_TENSOR_MATMUL)) {
+	if (!err) {
 		const struct tdi_op op = tenon_op_plain(TDI_TENSOR_MATMUL, 2);
 		const uint32_t id = tenon_buffer_id(b->matrices);
 		const struct tdi_tensor tensors[] = {
@@ -264,11 +264,9 @@ static void by_submit(struct by *b, uint64_t round)
 	b->queue->sq[(b->queue->sq_next - 4) & b->queue->mask].copy.rows = BY_ROWS;
 	b->queue->sq[(b->queue->sq_next - 4) & b->queue->mask].copy.dst_pitch = 1504;
 	b->queue->sq[(b->queue->sq_next - 4) & b->queue->mask].copy.src_pitch = 2000;
-	if (b->matmul) {
-		for (i = 0; i < 2 * BY_N * BY_N; i++)
-			a[i] = (float)((round * 31 + i * 7) % 17) - 8;
-		tenon_prep_op(by_sqe(b, 6), b->matmul, tag + 6);
-	}
+	for (i = 0; i < 2 * BY_N * BY_N; i++)
+		a[i] = (float)((round * 31 + i * 7) % 17) - 8;
+	tenon_prep_op(by_sqe(b, 6), b->matmul, tag + 6);
 	if (tenon_submit(b->queue))
 		by_fail(b, "round %llu: submit", (unsigned long long)round);
 }
@@ -276,7 +274,8 @@ static void by_submit(struct by *b, uint64_t round)
 static void by_reap(struct by *b, uint64_t round)
 {
 	uint64_t tag = round << 8, start = now_ns(), took;
-	unsigned int i, count = b->matmul ? 7 : 6;
+	const unsigned int count = 7;
+	unsigned int i;
 	int err = tenon_wait(b->queue, count, SOON_NS);
 
 	took = now_ns() - start;
@@ -315,7 +314,7 @@ static void by_verify(struct by *b, uint64_t round)
 			by_fail(b, "round %llu: COPY of rows, row %u", (unsigned long long)round, row);
 	if (*(uint64_t *)tenon_buffer_data(b->semaphore) != round)
 		by_fail(b, "round %llu: SIGNAL", (unsigned long long)round);
-	for (row = 0; b->matmul && row < BY_N; row++) {
+	for (row = 0; row < BY_N; row++) {
 		for (column = 0; column < BY_N; column++) {
 			for (sum = 0, i = 0; i < BY_N; i++)
 				sum += a[row * BY_N + i] * a[BY_N * BY_N + i * BY_N + column];
@@ -695,11 +694,6 @@ bool all_bytes(const void *data, uint8_t value, size_t bytes)
 	const uint8_t *byte = data;
 
 	return !bytes || (byte[0] == value && !memcmp(byte, byte + 1, bytes - 1));
-}
-
-bool has_tensor(const struct tdi_identify *identify, enum tdi_tensor_op op)
-{
-	return identify->tensor_ops >> op & 1;
 }
 
 struct tdi_tensor matrix(uint32_t buffer, uint64_t offset, uint32_t rows, uint32_t columns)

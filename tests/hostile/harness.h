@@ -151,8 +151,6 @@ void put_wait(struct tdi_sqe *sqe, uint32_t buffer, uint64_t offset, uint64_t re
 
 bool all_bytes(const void *data, uint8_t value, size_t bytes);
 
-/* Can the device do this tensor operator? */
-bool has_tensor(const struct tdi_identify *identify, enum tdi_tensor_op op);
 /* A dense f32 tensor of two axes, for those who have only an id. */
 struct tdi_tensor matrix(uint32_t buffer, uint64_t offset, uint32_t rows, uint32_t columns);
 

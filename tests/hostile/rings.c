@@ -18,7 +18,7 @@ static void *wait_main(void *arg)
 {
 	struct waiter *w = arg;
 
-	w->result = tenon_wait(w->queue, 1, -1);
+	w->result = tenon_wait(w->queue, 1, SOON_NS);
 	return NULL;
 }
 

@@ -306,11 +306,11 @@ static void test_descriptors(void **state)
 	still_works(f);
 }
 
-/* A TCP connection whose end takes a minute: there is data to be sent, nobody takes it, and SO_LINGER is set. */
+/* A TCP connection whose end takes long: there is data to be sent, nobody takes it, and SO_LINGER is set. */
 static int slow_to_end(int *peer)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	const struct linger linger = { .l_onoff = 1, .l_linger = 60 };
+	const struct linger linger = { .l_onoff = 1, .l_linger = 20 };
 	socklen_t size = sizeof(address);
 	static const char data[65536];
 	int fd, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
