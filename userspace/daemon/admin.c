@@ -301,7 +301,7 @@ static int group_destroy(struct admin *admin)
 	status = find_group(admin, admin->sqe->group.group, admin->sqe->generation, &group);
 	if (status)
 		return status;
-	if (group->contexts)
+	if (group->contexts && !MUTANT(group_busy))
 		return TDI_AS_BUSY;
 	admin->device->log.busy_ns += group->usage.busy_ns;	/* the controller's sum never goes back */
 	group->live = false;
@@ -349,7 +349,7 @@ static int queue_create(struct admin *admin)
 	status = find_context(admin, command->context, command->context_generation, &context);
 	if (status)
 		return status;
-	if (context->queue_count == TDI_CONTEXT_QUEUES)
+	if (context->queue_count == TDI_CONTEXT_QUEUES && !MUTANT(queue_limit))
 		return TDI_AS_LIMIT;
 
 	depth = 1u << command->depth_log2;
@@ -419,10 +419,22 @@ static int queue_destroy(struct admin *admin)
 	if (status)
 		return status;
 	context = queue->context;
-	tn_context_hold(context);
+	if (!MUTANT(destroy_waits))
+		tn_context_hold(context);
 	queue_free(queue);
-	tn_context_release(context);
+	if (!MUTANT(destroy_waits))
+		tn_context_release(context);
 	return TDI_AS_OK;
+}
+
+/* With the context held. */
+static void end_all(struct tn_context *context)
+{
+	struct tn_list *node;
+
+	for (node = context->queues.next; node != &context->queues; node = node->next)
+		tn_queue_end_current(tn_entry(node, struct tn_queue, member), TDI_SC_ABORTED,
+				     tn_device_now(context->device));
 }
 
 static int queue_reset(struct admin *admin)
@@ -438,6 +450,8 @@ static int queue_reset(struct admin *admin)
 	if (queue->state != TDI_QUEUE_RUNNING)
 		return TDI_AS_STATE;
 	tn_context_hold(queue->context);
+	if (MUTANT(reset_alone))
+		end_all(queue->context);
 	tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(admin->device));
 	tn_context_release(queue->context);
 	return TDI_AS_OK;
@@ -515,7 +529,8 @@ static int context_destroy(struct admin *admin)
 	status = find_context(admin, admin->sqe->context.context, admin->sqe->generation, &context);
 	if (status)
 		return status;
-	tn_context_hold(context);
+	if (!MUTANT(context_waits))
+		tn_context_hold(context);
 	while (!tn_list_empty(&context->queues))
 		queue_free(tn_entry(context->queues.next, struct tn_queue, member));
 	admin->device->context[context->id] = NULL;
@@ -529,7 +544,6 @@ static int context_destroy(struct admin *admin)
 static int context_reset(struct admin *admin)
 {
 	struct tn_context *context;
-	struct tn_list *node;
 	int status;
 
 	if (!ZERO_AFTER(admin->sqe, context.context))
@@ -538,11 +552,7 @@ static int context_reset(struct admin *admin)
 	if (status)
 		return status;
 	tn_context_hold(context);
-	for (node = context->queues.next; node != &context->queues; node = node->next) {
-		struct tn_queue *queue = tn_entry(node, struct tn_queue, member);
-
-		tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(admin->device));
-	}
+	end_all(context);
 	tn_context_release(context);
 	return TDI_AS_OK;
 }
@@ -586,6 +596,8 @@ static int buffer_map(struct admin *admin)
 		status = find_context(admin, command->context, command->context_generation, &context);
 	if (status)
 		return status;
+	if (MUTANT(buffer_context))
+		context = admin->device->context[1];
 	if (!TDI_BUFFER_GEN(command->buffer) || index >= TN_MAX_BUFFERS)
 		return TDI_AS_ID;
 	if (index < context->table.maps && context->table.map[index].id)
