@@ -387,7 +387,8 @@ static int queue_create(struct admin *admin)
 	context->queue_count++;
 	device->queue[queue->id] = queue;
 	/* The tail is read as if a doorbell had rung. [QUE-9] */
-	tn_queue_activate(queue, tn_device_now(device));
+	if (!MUTANT(create_tail))
+		tn_queue_activate(queue, tn_device_now(device));
 	tn_context_release(context);
 	return TDI_AS_OK;
 }
@@ -474,7 +475,7 @@ static int abort_command(struct admin *admin)
 	submitted = tenon_load_acquire(&queue->producer->tail) - queue->done;
 	if (queue->state != TDI_QUEUE_RUNNING || submitted > queue->depth || ahead >= submitted) {
 		status = TDI_AS_NOT_FOUND;
-	} else if (!ahead && queue->begun) {
+	} else if (!ahead && queue->begun && !MUTANT(abort_begun)) {
 		tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(admin->device));
 	} else {
 		uint32_t slot = command->index & queue->mask;
@@ -657,7 +658,7 @@ static int buffer_unmap(struct admin *admin)
 	for (node = context->queues.next; node != &context->queues; node = node->next) {
 		struct tn_queue *queue = tn_entry(node, struct tn_queue, member);
 
-		if (queue->parked)
+		if (queue->parked && !MUTANT(unmap_wakes))
 			tn_queue_unpark(queue, now);
 	}
 	if (!MUTANT(unmap_waits))
@@ -705,7 +706,7 @@ static int resume(struct admin *admin)
 		return TDI_AS_STATE;
 	device->quiesced = false;
 	for (i = 0; i < TN_MAX_QUEUES; i++)
-		if (device->queue[i])
+		if (device->queue[i] && !MUTANT(resume_tails))
 			tn_device_kick(device, i, device->queue[i]->generation);
 	tn_device_wake(device);
 	return TDI_AS_OK;

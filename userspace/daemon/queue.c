@@ -11,6 +11,8 @@
 static uint32_t pending(struct tn_queue *queue)
 {
 	queue->tail = tenon_load_acquire(&queue->producer->tail);
+	if (MUTANT(index_wrap) && queue->tail < queue->done)
+		return 0;
 	return queue->tail - queue->done;
 }
 
@@ -36,7 +38,8 @@ static void stop(struct tn_queue *queue, enum tdi_stop_reason reason, uint64_t n
 
 	queue->state = TDI_QUEUE_STOPPED;
 	queue->reason = reason;
-	tn_queue_end_current(queue, TDI_SC_ABORTED, now);
+	if (!MUTANT(stop_ends))
+		tn_queue_end_current(queue, TDI_SC_ABORTED, now);
 	tn_arbiter_remove(queue);
 	device->log.stopped_queues++;
 	device->options.stopped(device->options.attach, queue->id);
@@ -49,7 +52,8 @@ static void idle(struct tn_queue *queue, uint64_t now)
 
 	if (now - queue->idle_since < queue->spin_ns)
 		return;
-	if (tenon_ring_park(queue->producer, queue->page, TDI_NEED_KICK | TDI_NEED_DOORBELL, queue->done)) {
+	if (tenon_ring_park(queue->producer, queue->page, TDI_NEED_KICK | TDI_NEED_DOORBELL, queue->done) &&
+	    !MUTANT(idle_look)) {
 		tenon_store(&queue->page->flags, 0);
 		return;
 	}
@@ -88,7 +92,7 @@ static bool take_abort(struct tn_queue *queue)
 	uint32_t slot = queue->done & queue->mask;
 	uint64_t bit = 1ULL << (slot % 64);
 
-	if (!(queue->aborts[slot / 64] & bit))
+	if (!(queue->aborts[slot / 64] & bit) || MUTANT(abort_waiting))
 		return false;
 	queue->aborts[slot / 64] &= ~bit;
 	return true;
@@ -127,7 +131,7 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 	queue->usage.wait_hist[bucket(waited)]++;
 
 	/* Before every effect: after a death what was not fetched has had none. [TKO-2] */
-	tenon_store(&queue->page->fetched, queue->done + 1);
+	tenon_store(&queue->page->fetched, queue->done + !MUTANT(fetched_first));
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 
 	if (take_abort(queue))
@@ -165,9 +169,12 @@ void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
 	queue->usage.bytes_written += exec->bytes_written;
 	queue->usage.errors += status != TDI_SC_OK;
 
-	queue->chain_failed = status != TDI_SC_OK && exec->sqe.flags & TDI_SQE_LINK;
+	queue->chain_failed = status != TDI_SC_OK && exec->sqe.flags & TDI_SQE_LINK &&
+			      !(status == TDI_SC_CANCELED && MUTANT(link_far));
 	queue->begun = false;
 	queue->ready_at = now;
+	if (MUTANT(notice_order) && tenon_ring_due(queue->producer, queue->noticed, queue->done + 1))
+		device->options.notice(device->options.attach, queue->id);
 	tenon_ring_complete(&queue->cq[queue->done & queue->mask], &cqe, queue->done + 1);
 	queue->done++;
 	if (tenon_ring_due(queue->producer, queue->noticed, queue->done)) {
@@ -193,7 +200,7 @@ void tn_queue_park(struct tn_queue *queue, uint64_t now)
 	int status;
 
 	if (!queue->deadline)
-		queue->deadline = now + queue->exec.sqe.wait.timeout_ns;
+		queue->deadline = now + queue->exec.sqe.wait.timeout_ns / (MUTANT(timeout_early) ? 2 : 1);
 	if (now >= queue->deadline) {
 		tn_queue_complete(queue, TDI_SC_TIMEOUT, now);
 		return;
@@ -202,9 +209,9 @@ void tn_queue_park(struct tn_queue *queue, uint64_t now)
 	tn_list_add_tail(&device->parked, &queue->park);
 	queue->parked = true;
 	/* A host that signals reads the flag after its store: set it, barrier, look again. [SEM-4] */
-	tenon_ring_park(queue->producer, queue->page, TDI_NEED_KICK | TDI_NEED_DOORBELL, 0);
+	tenon_ring_park(queue->producer, queue->page, MUTANT(park_flags) ? 0 : TDI_NEED_KICK | TDI_NEED_DOORBELL, 0);
 	status = tn_exec_step(&queue->context->table, &queue->exec, NULL);
-	if (status != TN_PARK) {
+	if (status != TN_PARK && !MUTANT(park_look)) {
 		tn_queue_unpark(queue, now);
 		tn_queue_complete(queue, status, now);
 	}
