@@ -303,7 +303,8 @@ static int group_destroy(struct admin *admin)
 		return status;
 	if (group->contexts && !MUTANT(group_busy))
 		return TDI_AS_BUSY;
-	admin->device->log.busy_ns += group->usage.busy_ns;	/* the controller's sum never goes back */
+	if (!MUTANT(usage_of_group))
+		admin->device->log.busy_ns += group->usage.busy_ns;	/* the controller's sum never goes back */
 	group->live = false;
 	return TDI_AS_OK;
 }
@@ -400,7 +401,8 @@ static void queue_free(struct tn_queue *queue)
 
 	tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(context->device));
 	tn_arbiter_remove(queue);
-	tn_usage_add(&context->usage, &queue->usage);
+	if (!MUTANT(usage_of_queue))
+		tn_usage_add(&context->usage, &queue->usage);
 	tn_list_del(&queue->member);
 	context->queue_count--;
 	context->device->queue[queue->id] = NULL;
@@ -535,7 +537,8 @@ static int context_destroy(struct admin *admin)
 	while (!tn_list_empty(&context->queues))
 		queue_free(tn_entry(context->queues.next, struct tn_queue, member));
 	admin->device->context[context->id] = NULL;
-	tn_usage_add(&context->group->usage, &context->usage);
+	if (!MUTANT(usage_of_context))
+		tn_usage_add(&context->group->usage, &context->usage);
 	context->group->contexts--;
 	free(context->table.map);
 	free(context);

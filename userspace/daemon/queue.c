@@ -28,7 +28,7 @@ void tn_queue_activate(struct tn_queue *queue, uint64_t now)
 	tenon_store(&queue->page->flags, 0);
 	/* A command is seen when its kick is, not when its turn comes: what lies between is waiting. [MET-5] */
 	queue->ready_at = now;
-	queue->idle_since = pending(queue) ? 0 : now;
+	queue->idle_since = pending(queue) && !MUTANT(wait_from_kick) ? 0 : now;
 	tn_arbiter_add(queue);
 }
 
@@ -41,7 +41,7 @@ static void stop(struct tn_queue *queue, enum tdi_stop_reason reason, uint64_t n
 	if (!MUTANT(stop_ends))
 		tn_queue_end_current(queue, TDI_SC_ABORTED, now);
 	tn_arbiter_remove(queue);
-	device->log.stopped_queues++;
+	device->log.stopped_queues += !MUTANT(log_counts);
 	device->options.stopped(device->options.attach, queue->id);
 }
 
@@ -121,7 +121,8 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 	/* The one look at the entry: from here on only the copy counts. [CMD-1] */
 	memcpy(&exec->sqe, &queue->sq[queue->done & queue->mask], sizeof(exec->sqe));
 	exec->info = 0;
-	exec->units = 0;
+	if (!MUTANT(units))
+		exec->units = 0;
 	exec->bytes_read = 0;
 	exec->bytes_written = 0;
 	queue->begun = true;
@@ -144,7 +145,7 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 /* Where tdi_usage counts a command. The opcode may be anything, also of one that was never looked at. */
 static unsigned int kind(unsigned int opcode, int status)
 {
-	if (status && status < TDI_SC_CANCELED)
+	if (status && status < TDI_SC_CANCELED && !MUTANT(kind_refused))
 		return 7;
 	return opcode <= TDI_OP_EXEC ? opcode : opcode == TDI_OP_TENSOR ? 6 : 7;
 }
@@ -164,7 +165,8 @@ void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
 
 	queue->usage.commands[kind(exec->sqe.opcode, status)]++;
 	queue->usage.busy_ns += busy;
-	queue->usage.service_hist[bucket(queue->charged_ns)]++;
+	if (!MUTANT(histogram) || !status)
+		queue->usage.service_hist[bucket(queue->charged_ns)]++;
 	queue->usage.bytes_read += exec->bytes_read;
 	queue->usage.bytes_written += exec->bytes_written;
 	queue->usage.errors += status != TDI_SC_OK;
@@ -219,6 +221,8 @@ void tn_queue_park(struct tn_queue *queue, uint64_t now)
 
 void tn_queue_unpark(struct tn_queue *queue, uint64_t now)
 {
+	if (MUTANT(charge_parked))
+		queue->charged_ns += now - (queue->deadline - queue->exec.sqe.wait.timeout_ns);
 	tn_list_del(&queue->park);
 	queue->parked = false;
 	tn_queue_activate(queue, now);

@@ -89,7 +89,7 @@ static int run(struct tn_worker *worker, struct tn_queue *queue, uint64_t quantu
 		if (status == TN_MORE)
 			status = step(worker, queue);
 		/* Also for one that was refused: else a flood of those would take no time. */
-		if (status != TN_MORE && status != TN_PARK)
+		if (status != TN_MORE && status != TN_PARK && !(queue->exec.units == 0 && MUTANT(refused_cost)))
 			spend(device, TN_VIRTUAL_COMMAND_NS);
 		now = tn_device_now(device);
 		queue->charged_ns += now - then;
@@ -131,7 +131,7 @@ static void turn(struct tn_worker *worker, struct tn_queue *queue)
 	context->running++;
 	worker->context = context;
 	/* Whoever finds several queues to poll, or one that gets ready by its work, shares them. [ARB-1] */
-	if (device->sleepers && tn_arbiter_polled(device))
+	if (device->sleepers && tn_arbiter_polled(device) && !MUTANT(idle_unit))
 		tn_device_wake(device);
 	__atomic_store_n(&worker->interrupt, 0, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&device->lock);

@@ -70,7 +70,7 @@ static int copy_step(const struct tn_table *table, struct tn_exec *exec)
 	uint64_t total = copy->row_bytes * copy->rows;
 	uint64_t work = 0;
 
-	while (exec->position < total && work < TN_UNIT_WORK) {
+	while (exec->position < total && (work < TN_UNIT_WORK || MUTANT(copy_unit))) {
 		uint64_t row = exec->position / copy->row_bytes;
 		uint64_t column = exec->position % copy->row_bytes;
 		uint64_t bytes = copy->row_bytes - column;
@@ -89,7 +89,7 @@ static int copy_step(const struct tn_table *table, struct tn_exec *exec)
 			return tn_no_access(exec, status, copy->src);
 		memmove(dst, src, bytes);	/* two ids may name the same memory */
 		exec->position += bytes;
-		exec->bytes_read += bytes;
+		exec->bytes_read += MUTANT(copy_bytes) ? 0 : bytes;
 		exec->bytes_written += bytes;
 		work += bytes + ROW_WORK;
 	}
