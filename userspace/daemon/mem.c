@@ -126,7 +126,7 @@ static int resolve(const struct tn_table *table, const struct tn_map *map, uint6
 
 	/* Addresses don't go on from the last to the first. [BUF-10] */
 	if (map->flags & TDI_BUFFER_INLINE) {
-		*left = map->length - offset;
+		*left = (1ULL << map->shift) - at;
 		if (__builtin_add_overflow(map->address, at, address) && !MUTANT(address_wrap))
 			return TDI_SC_DEVICE;
 		return TDI_SC_OK;
