@@ -85,8 +85,6 @@ static void world_open(struct host *h, struct world *w)
 	until(__atomic_load_n(&w->stopped.stopped, __ATOMIC_ACQUIRE));
 	for (i = 0; i < TDI_CONTEXT_QUEUES; i++)
 		queue_open(h, &w->full[i], 100 + i, CONTEXT_FULL, 0);
-	for (i = 0; i < TDI_CONTEXT_QUEUES; i++)
-		until(tenon_load(&w->full[i].page->flags));	/* no longer polled: nothing changes by itself */
 	queue_prepare(h, &w->new, QUEUE_NEW, CONTEXT, 3);
 
 	w->form[IDENTIFY] = (struct tdi_admin_sqe){ .opcode = TDI_ADMIN_IDENTIFY };
@@ -150,13 +148,19 @@ struct before {
 	uint8_t memory[16 * TDI_PAGE_SIZE];
 };
 
-static void look(struct host *h, const struct world *w, struct before *b)
+static void look(struct host *h, struct world *w, struct before *b)
 {
+	uint32_t i;
+
+	/* No queue is polled any more, so nothing changes by itself. */
+	until_parked(&w->queue);
+	for (i = 0; i < TDI_CONTEXT_QUEUES; i++)
+		until(tenon_load(&w->full[i].page->flags));
 	snapshot(h, &b->device);
 	memcpy(b->memory, w->memory.host, sizeof(b->memory));
 }
 
-static void refused(struct host *h, const struct world *w, const struct before *b, const struct tdi_admin_sqe *sqe,
+static void refused(struct host *h, struct world *w, const struct before *b, const struct tdi_admin_sqe *sqe,
 		    int status, int info, const char *what)
 {
 	static struct before after;
@@ -479,9 +483,9 @@ static bool disjoint(const struct wrong *a, const struct wrong *b)
 }
 
 /*
- * One thing wrong with a command. [ADM-3, ADM-4, ADM-5, ADM-9, ADM-10, ADM-11, ADM-12, ADM-20, ADM-36, ADM-40,
- * ADM-41, ADM-42, ADM-45, ADM-46, ADM-47, ADM-49, ADM-55] [ERR-27, ERR-29, ERR-30, ERR-31, ERR-32, ERR-33,
- * ERR-34, ERR-35, ERR-36]
+ * One thing wrong with a command. [ADM-3, ADM-4, ADM-5, ADM-9, ADM-10, ADM-11, ADM-12, ADM-20, ADM-36, ADM-40]
+ * [ADM-41, ADM-42, ADM-45, ADM-46, ADM-47, ADM-49, ADM-55] [ERR-27, ERR-29, ERR-30, ERR-31, ERR-32, ERR-33]
+ * [ERR-34, ERR-35, ERR-36]
  */
 static void test_wrong(void **state)
 {

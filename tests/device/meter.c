@@ -440,8 +440,8 @@ static struct tdi_sqe random_command(void)
 
 /*
  * Random commands in three contexts of two groups, some refused, canceled, timed out or aborted: what the CQEs
- * tell is what usage has, for each queue, context and group, and it stays when queues and contexts go. [MET-2,
- * MET-3, MET-5, MET-6, MET-7, MET-11]
+ * tell is what usage has, for each queue, context and group, and it stays when queues and contexts go. [MET-2]
+ * [MET-3, MET-5, MET-6, MET-7, MET-11]
  */
 static void test_books(void **state)
 {

@@ -469,6 +469,7 @@ static void test_no_lost_notice(void **state)
 		settled_notices(&q);
 	}
 	assert_true(slept > 0);
+	assert_int_equal(q.early, 0);	/* [WAI-6] */
 	queue_close(&q);
 }
 

@@ -301,9 +301,10 @@ static int group_destroy(struct admin *admin)
 	status = find_group(admin, admin->sqe->group.group, admin->sqe->generation, &group);
 	if (status)
 		return status;
-	if (group->contexts)
+	if (group->contexts && !MUTANT(group_busy))
 		return TDI_AS_BUSY;
-	admin->device->log.busy_ns += group->usage.busy_ns;	/* the controller's sum never goes back */
+	if (!MUTANT(usage_of_group))
+		admin->device->log.busy_ns += group->usage.busy_ns;	/* the controller's sum never goes back */
 	group->live = false;
 	return TDI_AS_OK;
 }
@@ -349,7 +350,7 @@ static int queue_create(struct admin *admin)
 	status = find_context(admin, command->context, command->context_generation, &context);
 	if (status)
 		return status;
-	if (context->queue_count == TDI_CONTEXT_QUEUES)
+	if (context->queue_count == TDI_CONTEXT_QUEUES && !MUTANT(queue_limit))
 		return TDI_AS_LIMIT;
 	if (MUTANT(queue_context))
 		context = device->context[0];
@@ -389,7 +390,8 @@ static int queue_create(struct admin *admin)
 	context->queue_count++;
 	device->queue[queue->id] = queue;
 	/* The tail is read as if a doorbell had rung. [QUE-9] */
-	tn_queue_activate(queue, tn_device_now(device));
+	if (!MUTANT(create_tail))
+		tn_queue_activate(queue, tn_device_now(device));
 	tn_context_release(context);
 	return TDI_AS_OK;
 }
@@ -401,7 +403,7 @@ static void queue_free(struct tn_queue *queue)
 
 	tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(context->device));
 	tn_arbiter_remove(queue);
-	if (!MUTANT(usage_kept))
+	if (!MUTANT(usage_of_queue))
 		tn_usage_add(&context->usage, &queue->usage);
 	tn_list_del(&queue->member);
 	context->queue_count--;
@@ -422,10 +424,22 @@ static int queue_destroy(struct admin *admin)
 	if (status)
 		return status;
 	context = queue->context;
-	tn_context_hold(context);
+	if (!MUTANT(destroy_waits))
+		tn_context_hold(context);
 	queue_free(queue);
-	tn_context_release(context);
+	if (!MUTANT(destroy_waits))
+		tn_context_release(context);
 	return TDI_AS_OK;
+}
+
+/* With the context held. */
+static void end_all(struct tn_context *context)
+{
+	struct tn_list *node;
+
+	for (node = context->queues.next; node != &context->queues; node = node->next)
+		tn_queue_end_current(tn_entry(node, struct tn_queue, member), TDI_SC_ABORTED,
+				     tn_device_now(context->device));
 }
 
 static int queue_reset(struct admin *admin)
@@ -441,6 +455,8 @@ static int queue_reset(struct admin *admin)
 	if (queue->state != TDI_QUEUE_RUNNING)
 		return TDI_AS_STATE;
 	tn_context_hold(queue->context);
+	if (MUTANT(reset_alone))
+		end_all(queue->context);
 	tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(admin->device));
 	tn_context_release(queue->context);
 	return TDI_AS_OK;
@@ -463,7 +479,7 @@ static int abort_command(struct admin *admin)
 	submitted = tenon_load_acquire(&queue->producer->tail) - queue->done;
 	if (queue->state != TDI_QUEUE_RUNNING || submitted > queue->depth || ahead >= submitted) {
 		status = TDI_AS_NOT_FOUND;
-	} else if (!ahead && queue->begun) {
+	} else if (!ahead && queue->begun && !MUTANT(abort_begun)) {
 		tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(admin->device));
 	} else {
 		uint32_t slot = command->index & queue->mask;
@@ -518,11 +534,13 @@ static int context_destroy(struct admin *admin)
 	status = find_context(admin, admin->sqe->context.context, admin->sqe->generation, &context);
 	if (status)
 		return status;
-	tn_context_hold(context);
+	if (!MUTANT(context_waits))
+		tn_context_hold(context);
 	while (!tn_list_empty(&context->queues))
 		queue_free(tn_entry(context->queues.next, struct tn_queue, member));
 	admin->device->context[context->id] = NULL;
-	tn_usage_add(&context->group->usage, &context->usage);
+	if (!MUTANT(usage_of_context))
+		tn_usage_add(&context->group->usage, &context->usage);
 	context->group->contexts--;
 	free(context->table.map);
 	free(context);
@@ -532,7 +550,6 @@ static int context_destroy(struct admin *admin)
 static int context_reset(struct admin *admin)
 {
 	struct tn_context *context;
-	struct tn_list *node;
 	int status;
 
 	if (!ZERO_AFTER(admin->sqe, context.context))
@@ -541,11 +558,7 @@ static int context_reset(struct admin *admin)
 	if (status)
 		return status;
 	tn_context_hold(context);
-	for (node = context->queues.next; node != &context->queues; node = node->next) {
-		struct tn_queue *queue = tn_entry(node, struct tn_queue, member);
-
-		tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(admin->device));
-	}
+	end_all(context);
 	tn_context_release(context);
 	return TDI_AS_OK;
 }
@@ -589,6 +602,8 @@ static int buffer_map(struct admin *admin)
 		status = find_context(admin, command->context, command->context_generation, &context);
 	if (status)
 		return status;
+	if (MUTANT(buffer_context))
+		context = admin->device->context[1];
 	if (!TDI_BUFFER_GEN(command->buffer) || index >= TN_MAX_BUFFERS)
 		return TDI_AS_ID;
 	if (index < context->table.maps && context->table.map[index].id)
@@ -648,7 +663,7 @@ static int buffer_unmap(struct admin *admin)
 	for (node = context->queues.next; node != &context->queues; node = node->next) {
 		struct tn_queue *queue = tn_entry(node, struct tn_queue, member);
 
-		if (queue->parked)
+		if (queue->parked && !MUTANT(unmap_wakes))
 			tn_queue_unpark(queue, now);
 	}
 	if (!MUTANT(unmap_waits))
@@ -696,7 +711,7 @@ static int resume(struct admin *admin)
 		return TDI_AS_STATE;
 	device->quiesced = false;
 	for (i = 0; i < TN_MAX_QUEUES; i++)
-		if (device->queue[i])
+		if (device->queue[i] && !MUTANT(resume_tails))
 			tn_device_kick(device, i, device->queue[i]->generation);
 	tn_device_wake(device);
 	return TDI_AS_OK;

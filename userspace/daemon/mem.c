@@ -126,8 +126,10 @@ static int resolve(const struct tn_table *table, const struct tn_map *map, uint6
 
 	/* Addresses don't go on from the last to the first. [BUF-10] */
 	if (map->flags & TDI_BUFFER_INLINE) {
-		*left = map->length - offset;
-		return __builtin_add_overflow(map->address, at, address) ? TDI_SC_DEVICE : TDI_SC_OK;
+		*left = (1ULL << map->shift) - at;
+		if (__builtin_add_overflow(map->address, at, address) && !MUTANT(address_wrap))
+			return TDI_SC_DEVICE;
+		return TDI_SC_OK;
 	}
 	if (__builtin_add_overflow(map->address, 8 * (at >> map->shift), &array))
 		return TDI_SC_DEVICE;
@@ -135,7 +137,7 @@ static int resolve(const struct tn_table *table, const struct tn_map *map, uint6
 	if (!entry || contiguous < 8)
 		return TDI_SC_DEVICE;
 	in = at & ((1ULL << map->shift) - 1);
-	*left = (1ULL << map->shift) - in;
+	*left = MUTANT(block_end) ? map->length - offset : (1ULL << map->shift) - in;
 	if (__builtin_add_overflow(__atomic_load_n(entry, __ATOMIC_RELAXED), in, address))
 		return TDI_SC_DEVICE;
 	return TDI_SC_OK;

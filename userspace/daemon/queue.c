@@ -11,6 +11,8 @@
 static uint32_t pending(struct tn_queue *queue)
 {
 	queue->tail = tenon_load_acquire(&queue->producer->tail);
+	if (MUTANT(index_wrap) && queue->tail < queue->done)
+		return 0;
 	return queue->tail - queue->done;
 }
 
@@ -26,7 +28,7 @@ void tn_queue_activate(struct tn_queue *queue, uint64_t now)
 	tenon_store(&queue->page->flags, 0);
 	/* A command is seen when its kick is, not when its turn comes: what lies between is waiting. [MET-5] */
 	queue->ready_at = now;
-	queue->idle_since = pending(queue) ? 0 : now;
+	queue->idle_since = pending(queue) && !MUTANT(wait_from_kick) ? 0 : now;
 	tn_arbiter_add(queue);
 }
 
@@ -36,9 +38,11 @@ static void stop(struct tn_queue *queue, enum tdi_stop_reason reason, uint64_t n
 
 	queue->state = TDI_QUEUE_STOPPED;
 	queue->reason = reason;
-	tn_queue_end_current(queue, TDI_SC_ABORTED, now);
+	if (!MUTANT(stop_ends))
+		tn_queue_end_current(queue, TDI_SC_ABORTED, now);
 	tn_arbiter_remove(queue);
-	device->log.stopped_queues++;
+	if (!MUTANT(log_counts))
+		device->log.stopped_queues++;
 	if (!MUTANT(stop_wakes))
 		device->options.stopped(device->options.attach, queue->id);
 }
@@ -50,7 +54,8 @@ static void idle(struct tn_queue *queue, uint64_t now)
 
 	if (now - queue->idle_since < queue->spin_ns)
 		return;
-	if (tenon_ring_park(queue->producer, queue->page, TDI_NEED_KICK | TDI_NEED_DOORBELL, queue->done)) {
+	if (tenon_ring_park(queue->producer, queue->page, TDI_NEED_KICK | TDI_NEED_DOORBELL, queue->done) &&
+	    !MUTANT(idle_look)) {
 		tenon_store(&queue->page->flags, 0);
 		return;
 	}
@@ -89,7 +94,7 @@ static bool take_abort(struct tn_queue *queue)
 	uint32_t slot = queue->done & queue->mask;
 	uint64_t bit = 1ULL << (slot % 64);
 
-	if (!(queue->aborts[slot / 64] & bit))
+	if (!(queue->aborts[slot / 64] & bit) || MUTANT(abort_waiting))
 		return false;
 	queue->aborts[slot / 64] &= ~bit;
 	return true;
@@ -118,7 +123,8 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 	/* The one look at the entry: from here on only the copy counts. [CMD-1] */
 	memcpy(&exec->sqe, &queue->sq[queue->done & queue->mask], sizeof(exec->sqe));
 	exec->info = 0;
-	exec->units = 0;
+	if (!MUTANT(units))
+		exec->units = 0;
 	exec->bytes_read = 0;
 	exec->bytes_written = 0;
 	queue->begun = true;
@@ -128,7 +134,7 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 	queue->usage.wait_hist[bucket(waited)]++;
 
 	/* Before every effect: after a death what was not fetched has had none. [TKO-2] */
-	if (!MUTANT(fetched))
+	if (!MUTANT(fetched_first))
 		tenon_store(&queue->page->fetched, queue->done + 1);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 
@@ -142,7 +148,7 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 /* Where tdi_usage counts a command. The opcode may be anything, also of one that was never looked at. */
 static unsigned int kind(unsigned int opcode, int status)
 {
-	if (status && status < TDI_SC_CANCELED)
+	if (status && status < TDI_SC_CANCELED && !MUTANT(kind_refused))
 		return 7;
 	return opcode <= TDI_OP_EXEC ? opcode : opcode == TDI_OP_TENSOR ? 6 : 7;
 }
@@ -162,14 +168,18 @@ void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
 
 	queue->usage.commands[kind(exec->sqe.opcode, status)]++;
 	queue->usage.busy_ns += busy;
-	queue->usage.service_hist[bucket(queue->charged_ns)]++;
+	if (!MUTANT(histogram) || !status)
+		queue->usage.service_hist[bucket(queue->charged_ns)]++;
 	queue->usage.bytes_read += exec->bytes_read;
 	queue->usage.bytes_written += exec->bytes_written;
 	queue->usage.errors += status != TDI_SC_OK;
 
-	queue->chain_failed = status != TDI_SC_OK && exec->sqe.flags & TDI_SQE_LINK;
+	queue->chain_failed = status != TDI_SC_OK && exec->sqe.flags & TDI_SQE_LINK &&
+			      !(status == TDI_SC_CANCELED && MUTANT(link_far));
 	queue->begun = false;
 	queue->ready_at = now;
+	if (MUTANT(notice_order) && tenon_ring_due(queue->producer, queue->noticed, queue->done + 1))
+		device->options.notice(device->options.attach, queue->id);
 	tenon_ring_complete(&queue->cq[queue->done & queue->mask], &cqe, queue->done + 1);
 	queue->done++;
 	if (tenon_ring_due(queue->producer, queue->noticed, queue->done)) {
@@ -195,7 +205,7 @@ void tn_queue_park(struct tn_queue *queue, uint64_t now)
 	int status;
 
 	if (!queue->deadline)
-		queue->deadline = now + queue->exec.sqe.wait.timeout_ns;
+		queue->deadline = now + queue->exec.sqe.wait.timeout_ns / (MUTANT(timeout_early) ? 2 : 1);
 	if (now >= queue->deadline) {
 		tn_queue_complete(queue, TDI_SC_TIMEOUT, now);
 		return;
@@ -204,9 +214,9 @@ void tn_queue_park(struct tn_queue *queue, uint64_t now)
 	tn_list_add_tail(&device->parked, &queue->park);
 	queue->parked = true;
 	/* A host that signals reads the flag after its store: set it, barrier, look again. [SEM-4] */
-	tenon_ring_park(queue->producer, queue->page, TDI_NEED_KICK | TDI_NEED_DOORBELL, 0);
+	tenon_ring_park(queue->producer, queue->page, MUTANT(park_flags) ? 0 : TDI_NEED_KICK | TDI_NEED_DOORBELL, 0);
 	status = tn_exec_step(&queue->context->table, &queue->exec, NULL);
-	if (status != TN_PARK) {
+	if (status != TN_PARK && !MUTANT(park_look)) {
 		tn_queue_unpark(queue, now);
 		tn_queue_complete(queue, status, now);
 	}
@@ -214,6 +224,8 @@ void tn_queue_park(struct tn_queue *queue, uint64_t now)
 
 void tn_queue_unpark(struct tn_queue *queue, uint64_t now)
 {
+	if (MUTANT(charge_parked))
+		queue->charged_ns += now - (queue->deadline - queue->exec.sqe.wait.timeout_ns);
 	tn_list_del(&queue->park);
 	queue->parked = false;
 	tn_queue_activate(queue, now);

@@ -89,7 +89,7 @@ static int run(struct tn_worker *worker, struct tn_queue *queue, uint64_t quantu
 		if (status == TN_MORE)
 			status = step(worker, queue);
 		/* Also for one that was refused: else a flood of those would take no time. */
-		if (status != TN_MORE && status != TN_PARK)
+		if (status != TN_MORE && status != TN_PARK && !(queue->exec.units == 0 && MUTANT(refused_cost)))
 			spend(device, TN_VIRTUAL_COMMAND_NS);
 		now = tn_device_now(device);
 		queue->charged_ns += now - then;
@@ -131,7 +131,7 @@ static void turn(struct tn_worker *worker, struct tn_queue *queue)
 	context->running++;
 	worker->context = context;
 	/* Whoever finds several queues to poll, or one that gets ready by its work, shares them. [ARB-1] */
-	if (device->sleepers && tn_arbiter_polled(device))
+	if (device->sleepers && tn_arbiter_polled(device) && !MUTANT(idle_unit))
 		tn_device_wake(device);
 	__atomic_store_n(&worker->interrupt, 0, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&device->lock);
@@ -144,7 +144,7 @@ static void turn(struct tn_worker *worker, struct tn_queue *queue)
 	queue->running = false;
 	if (status == TN_PARK)
 		tn_queue_park(queue, tn_device_now(device));
-	else if (status == TN_SIGNALED)
+	else if (status == TN_SIGNALED && !MUTANT(signal_wakes))
 		signaled(queue, tn_device_now(device));
 	if (context->holds && !context->running)
 		pthread_cond_broadcast(&device->boundary);
@@ -160,7 +160,9 @@ static int64_t expire(struct tn_device *device, uint64_t now)
 		struct tn_queue *queue = tn_entry(node, struct tn_queue, park);
 
 		next = node->next;
-		if (queue->deadline <= now)
+		if (queue->deadline <= now && MUTANT(last_look))
+			tn_queue_end_current(queue, TDI_SC_TIMEOUT, now);
+		else if (queue->deadline <= now)
 			tn_queue_unpark(queue, now);
 		else if (least < 0 || (int64_t)(queue->deadline - now) < least)
 			least = (int64_t)(queue->deadline - now);

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "../mutant.h"
 #include "engine.h"
 
 /* What one row of a strided copy costs beyond its bytes. */
@@ -69,7 +70,7 @@ static int copy_step(const struct tn_table *table, struct tn_exec *exec)
 	uint64_t total = copy->row_bytes * copy->rows;
 	uint64_t work = 0;
 
-	while (exec->position < total && work < TN_UNIT_WORK) {
+	while (exec->position < total && (work < TN_UNIT_WORK || MUTANT(copy_unit))) {
 		uint64_t row = exec->position / copy->row_bytes;
 		uint64_t column = exec->position % copy->row_bytes;
 		uint64_t bytes = copy->row_bytes - column;
@@ -88,7 +89,7 @@ static int copy_step(const struct tn_table *table, struct tn_exec *exec)
 			return tn_no_access(exec, status, copy->src);
 		memmove(dst, src, bytes);	/* two ids may name the same memory */
 		exec->position += bytes;
-		exec->bytes_read += bytes;
+		exec->bytes_read += MUTANT(copy_bytes) ? 0 : bytes;
 		exec->bytes_written += bytes;
 		work += bytes + ROW_WORK;
 	}
@@ -219,7 +220,9 @@ static int wait_step(const struct tn_table *table, struct tn_exec *exec)
 
 	if (status)
 		return status;
-	return (int64_t)(__atomic_load_n(word, __ATOMIC_ACQUIRE) - wait->ref) >= 0 ? TDI_SC_OK : TN_PARK;
+	if ((int64_t)(__atomic_load_n(word, __ATOMIC_ACQUIRE) - wait->ref) >= 0 || MUTANT(wait_holds))
+		return TDI_SC_OK;
+	return TN_PARK;
 }
 
 int tn_exec_begin(const struct tn_table *table, struct tn_exec *exec)
