@@ -40,7 +40,17 @@ unbound() { [ ! -e "$DRIVER/$1" ]; }
 logged() { dmesg | grep -qF "$1"; }
 nodes() { [ "$(ls /sys/class/accel 2>/dev/null | wc -l)" = "$1" ]; }
 
+# Runs COMMAND until it says something, 20 s at most: for what takes its time, like plugging in.
+await()
+{
+	for round in $(seq 200); do
+		said=$("$@")
+		[ -z "$said" ] || break
+		sleep 0.1
+	done
+	echo "$said"
+}
+
 MEMORY=$(pci 1234:1111)
-EDU=$(pci 1234:11e8)
 SMALL=$(pci 1b36:0005)
 TDI_LOW=0x6e6f6e54 TDI_HIGH=0x30494454 TDI_0_1=1	# signature and version
