@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# For the tests in the guest: TAP, and a device with registers that the test itself writes. It is a display
-# adapter whose BAR0 is plain memory.
+# For the tests in the guest: TAP, and two devices. MEMORY has registers that the test itself writes: it is a
+# display adapter whose BAR0 is plain memory. CLASS has the class of a TDI device and nothing else of it.
 FILE=/modules/tenon/tenon.ko
 DRIVER=/sys/bus/pci/drivers/tenon
 number=0
@@ -52,5 +52,5 @@ await()
 }
 
 MEMORY=$(pci 1234:1111)
-SMALL=$(pci 1b36:0005)
+CLASS=$(pci 1af4:1042)
 TDI_LOW=0x6e6f6e54 TDI_HIGH=0x30494454 TDI_0_1=1	# signature and version
