@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+# For the tests in the guest: TAP, and two devices. MEMORY has registers that the test itself writes: it is a
+# display adapter whose BAR0 is plain memory. CLASS has the class of a TDI device and nothing else of it.
+FILE=/modules/tenon/tenon.ko
+DRIVER=/sys/bus/pci/drivers/tenon
+number=0
+
+# check WHAT COMMAND...: the test ends at the first failure.
+check()
+{
+	number=$((number + 1))
+	what=$1
+	shift
+	if "$@"; then
+		echo "ok $number - $what"
+	else
+		echo "not ok $number - $what: $*"
+		exit 1
+	fi
+}
+
+# The address of the PCI device VENDOR:DEVICE.
+pci()
+{
+	for device in /sys/bus/pci/devices/*; do
+		[ "$(cat "$device/vendor" "$device/device" | tr -d '\n')" != "0x${1%:*}0x${1#*:}" ] || basename "$device"
+	done
+}
+
+# registers [WORD...]: what the memory device answers, 32-bit words; without any, prints what it has now.
+registers()
+{
+	echo 1 > "/sys/bus/pci/devices/$MEMORY/enable"
+	./bar "/sys/bus/pci/devices/$MEMORY/resource0" "$@"
+	echo 0 > "/sys/bus/pci/devices/$MEMORY/enable"
+}
+
+bound() { [ -e "$DRIVER/$1" ]; }
+unbound() { [ ! -e "$DRIVER/$1" ]; }
+logged() { dmesg | grep -qF "$1"; }
+nodes() { [ "$(ls /sys/class/accel 2>/dev/null | wc -l)" = "$1" ]; }
+
+# Runs COMMAND until it says something, 20 s at most: for what takes its time, like plugging in.
+await()
+{
+	for round in $(seq 200); do
+		said=$("$@")
+		[ -z "$said" ] || break
+		sleep 0.1
+	done
+	echo "$said"
+}
+
+MEMORY=$(pci 1234:1111)
+CLASS=$(pci 1af4:1042)
+TDI_LOW=0x6e6f6e54 TDI_HIGH=0x30494454 TDI_0_1=1	# signature and version
