@@ -94,7 +94,7 @@ static void map_inline(struct rig *rig, struct rig_buffer *b, struct tn_map *map
 	assert_non_null(b->block[0]);
 	map->address = rig->next;
 	map->flags |= TDI_BUFFER_INLINE;
-	map->shift = 12;
+	map->shift = 63;
 	assert_int_equal(tn_space_add(&rig->space, rig->next, b->bytes, b->block[0]), 0);
 	rig->next += (b->bytes + 2 * BLOCK - 1) / BLOCK * BLOCK;
 }
