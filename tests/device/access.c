@@ -42,8 +42,8 @@ static struct tdi_sqe long_command(struct endless *e, struct endless *aside, uin
 }
 
 /*
- * UNMAP under a running command, as destination and as source: it completes at once, the command ends BUFFER_ID,
- * and nothing is touched. [EOA-1, EOA-4, BUF-5, BUF-3]
+ * UNMAP under a running command, as destination and as source: it completes at once, the command ends
+ * BUFFER_ID, and nothing is touched. [EOA-1, EOA-4, BUF-5, BUF-3]
  */
 static void unmap_running(struct host *h, uint32_t queues)
 {
@@ -147,7 +147,8 @@ static void protect_queue(struct queue *q)
 /* What a queue does when it is destroyed. */
 enum occupation { IDLE, FILLING, COPYING, STREAMING, PARKED, OCCUPATIONS };
 
-static void occupy(struct queue *q, struct endless *e, struct endless *aside, enum occupation what, uint8_t pattern)
+static void occupy(struct queue *q, struct endless *e, struct endless *aside, enum occupation what,
+		   uint8_t pattern)
 {
 	struct tdi_sqe sqe;
 
@@ -179,8 +180,8 @@ static void occupy(struct queue *q, struct endless *e, struct endless *aside, en
 }
 
 /*
- * QUEUE_DESTROY and CONTEXT_DESTROY: neither the rings nor the buffers are touched afterwards, and a kick that is
- * under way hits nothing. [EOA-2, EOA-3, EOA-5, ADM-43]
+ * QUEUE_DESTROY and CONTEXT_DESTROY: neither the rings nor the buffers are touched afterwards, and a kick
+ * that is under way hits nothing. [EOA-2, EOA-3, EOA-5, ADM-43]
  */
 static void destroy_running(struct host *h, bool context)
 {
@@ -232,7 +233,9 @@ static void test_context_destroy(void **state)
 	destroy_running(*state, true);
 }
 
-/* The end of the device itself: each command that was begun has its CQE, and then nothing is touched. [EOA-3] */
+/*
+ * The end of the device itself: each command that was begun has its CQE, and then nothing is touched. [EOA-3]
+ */
 static void test_device_destroy(void **state)
 {
 	struct host *h = *state;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Admin commands: every refusal of each, alone and two at a time, what it leaves behind, and what IDENTIFY tells. */
+/*
+ * Admin commands: every refusal of each, alone and two at a time, what it leaves behind, and what IDENTIFY
+ * tells.
+ */
 #include "harness.h"
 
 #include <stdio.h>
@@ -29,8 +32,8 @@ void *__wrap_reallocarray(void *old, size_t count, size_t bytes)
 
 /* One valid command of each form; to be made wrong in one or two ways. */
 enum form {
-	IDENTIFY, LOG_GROUP, LOG_QUEUE, LOG_STATUS, LOG_CONTROLLER, LOG_CONTEXT, KEEP_ALIVE, ABORT, QUIESCE, RESUME,
-	GROUP_CREATE, GROUP_MODIFY, GROUP_DESTROY, CONTEXT_CREATE, CONTEXT_DESTROY, CONTEXT_RESET,
+	IDENTIFY, LOG_GROUP, LOG_QUEUE, LOG_STATUS, LOG_CONTROLLER, LOG_CONTEXT, KEEP_ALIVE, ABORT, QUIESCE,
+	RESUME, GROUP_CREATE, GROUP_MODIFY, GROUP_DESTROY, CONTEXT_CREATE, CONTEXT_DESTROY, CONTEXT_RESET,
 	QUEUE_CREATE, QUEUE_DESTROY, QUEUE_RESET, MAP_INLINE, MAP_BLOCKS, UNMAP, FORMS
 };
 
@@ -168,8 +171,8 @@ static void refused(struct host *h, struct world *w, const struct before *b, con
 	int got = admin(h, sqe, &cqe);
 
 	if (got != status || (info >= 0 && cqe.info != (uint32_t)info))
-		fail_msg("opcode 0x%x, %s: status 0x%x info %u, not 0x%x info %d", sqe->opcode, what, got, cqe.info,
-			 status, info);
+		fail_msg("opcode 0x%x, %s: status 0x%x info %u, not 0x%x info %d", sqe->opcode, what, got,
+			 cqe.info, status, info);
 	look(h, w, &after);
 	if (!snapshot_equal(&b->device, &after.device))
 		fail_msg("opcode 0x%x, %s: refused, but the device is changed", sqe->opcode, what);
@@ -180,19 +183,26 @@ static void refused(struct host *h, struct world *w, const struct before *b, con
 
 /* -------------------------------------------------------------------- OPCODE and RESERVED, exhaustively */
 
-#define BYTES(member) { offsetof(struct tdi_admin_sqe, member), sizeof(((struct tdi_admin_sqe *)0)->member) }
+#define BYTES_OF(member) sizeof(((struct tdi_admin_sqe *)0)->member)
+#define BYTES(member) { offsetof(struct tdi_admin_sqe, member), BYTES_OF(member) }
+#define LOG_BYTES BYTES(generation), BYTES(data.page), BYTES(data.id), BYTES(data.address), BYTES(data.bytes)
+#define MAP_BYTES BYTES(buffer.context), BYTES(buffer.context_generation), BYTES(buffer.buffer), \
+	BYTES(buffer.flags), BYTES(buffer.length), BYTES(buffer.first), BYTES(buffer.address), \
+	BYTES(buffer.shift)
 #define BYTES_MAX 12
 
-/* The fields that each form may use, from the headings of [ADM]; all other bytes are reserved. [ADM-7, ADM-10] */
+/*
+ * The fields that each form may use, from the headings of [ADM]; all other bytes are reserved.
+ * [ADM-7, ADM-10]
+ */
 static const struct {
 	size_t offset, bytes;
 } used[FORMS][BYTES_MAX] = {
 	[IDENTIFY] = { BYTES(data.page), BYTES(data.id), BYTES(data.address), BYTES(data.bytes) },
-	[LOG_GROUP] = { BYTES(generation), BYTES(data.page), BYTES(data.id), BYTES(data.address), BYTES(data.bytes) },
-	[LOG_QUEUE] = { BYTES(generation), BYTES(data.page), BYTES(data.id), BYTES(data.address), BYTES(data.bytes) },
-	[LOG_STATUS] = { BYTES(generation), BYTES(data.page), BYTES(data.id), BYTES(data.address), BYTES(data.bytes) },
-	[LOG_CONTEXT] = { BYTES(generation), BYTES(data.page), BYTES(data.id), BYTES(data.address),
-			  BYTES(data.bytes) },
+	[LOG_GROUP] = { LOG_BYTES },
+	[LOG_QUEUE] = { LOG_BYTES },
+	[LOG_STATUS] = { LOG_BYTES },
+	[LOG_CONTEXT] = { LOG_BYTES },
 	[LOG_CONTROLLER] = { BYTES(data.page), BYTES(data.id), BYTES(data.address), BYTES(data.bytes) },
 	[ABORT] = { BYTES(generation), BYTES(abort.queue), BYTES(abort.index) },
 	/* Without FAIR its fields are reserved. [NEG-3] */
@@ -211,12 +221,8 @@ static const struct {
 			   BYTES(queue.producer), BYTES(queue.sq), BYTES(queue.device), BYTES(queue.cq) },
 	[QUEUE_DESTROY] = { BYTES(generation), BYTES(queue.queue) },
 	[QUEUE_RESET] = { BYTES(generation), BYTES(queue.queue) },
-	[MAP_INLINE] = { BYTES(buffer.context), BYTES(buffer.context_generation), BYTES(buffer.buffer),
-			 BYTES(buffer.flags), BYTES(buffer.length), BYTES(buffer.first), BYTES(buffer.address),
-			 BYTES(buffer.shift) },
-	[MAP_BLOCKS] = { BYTES(buffer.context), BYTES(buffer.context_generation), BYTES(buffer.buffer),
-			 BYTES(buffer.flags), BYTES(buffer.length), BYTES(buffer.first), BYTES(buffer.address),
-			 BYTES(buffer.shift) },
+	[MAP_INLINE] = { MAP_BYTES },
+	[MAP_BLOCKS] = { MAP_BYTES },
 	[UNMAP] = { BYTES(buffer.context), BYTES(buffer.context_generation), BYTES(buffer.buffer) },
 };
 
@@ -261,7 +267,9 @@ static void test_reserved(void **state)
 	world_end(w);
 }
 
-/* Unknown ones and those of features that aren't in force, whatever else is in them. [ERR-26, NEG-3, ADM-4] */
+/*
+ * Unknown ones and those of features that aren't in force, whatever else is in them. [ERR-26, NEG-3, ADM-4]
+ */
 static void test_opcode(void **state)
 {
 	struct host *h = *state;
@@ -293,12 +301,12 @@ static void test_opcode(void **state)
 
 /* The order of checks of [ADM-4]. */
 enum rank {
-	R_RESERVED, R_FIELD, R_ID_1, R_GENERATION_1, R_ID_2, R_GENERATION_2, R_NOT_FOUND, R_STATE, R_BUSY, R_LIMIT,
-	R_ADDRESS,
+	R_RESERVED, R_FIELD, R_ID_1, R_GENERATION_1, R_ID_2, R_GENERATION_2, R_NOT_FOUND, R_STATE, R_BUSY,
+	R_LIMIT, R_ADDRESS,
 };
 
 #define ANY (-1)	/* info: the field isn't told apart by the text */
-#define SET(member, to) { offsetof(struct tdi_admin_sqe, member), sizeof(((struct tdi_admin_sqe *)0)->member), to }
+#define SET(member, to) { offsetof(struct tdi_admin_sqe, member), BYTES_OF(member), to }
 #define OFFSET(member) ((int)offsetof(struct tdi_admin_sqe, member))
 
 /* A way in which a form can be wrong: up to three fields are set. */
@@ -361,7 +369,8 @@ static const struct wrong wrongs[] = {
 	{ GROUP_DESTROY, R_ID_1, TDI_AS_ID, 0, { SET(group.group, TN_MAX_GROUPS) } },
 	{ GROUP_DESTROY, R_GENERATION_1, TDI_AS_GENERATION, 0, { SET(generation, 1) } },
 	{ GROUP_DESTROY, R_GENERATION_1, TDI_AS_GENERATION, 0, { SET(group.group, GROUP) } },
-	{ GROUP_DESTROY, R_BUSY, TDI_AS_BUSY, 0, { SET(group.group, GROUP), SET(generation, GROUP_GEN(GROUP)) } },
+	{ GROUP_DESTROY, R_BUSY, TDI_AS_BUSY, 0,
+	  { SET(group.group, GROUP), SET(generation, GROUP_GEN(GROUP)) } },
 
 	{ CONTEXT_CREATE, R_ID_1, TDI_AS_ID, 0, { SET(context.context, TN_MAX_CONTEXTS) } },
 	{ CONTEXT_CREATE, R_ID_1, TDI_AS_EXISTS, 0, { SET(context.context, CONTEXT) } },
@@ -371,11 +380,11 @@ static const struct wrong wrongs[] = {
 	{ CONTEXT_CREATE, R_RESERVED, TDI_AS_RESERVED, 0, { SET(context.reserved1[4], 1) } },
 	{ CONTEXT_DESTROY, R_ID_1, TDI_AS_ID, 0, { SET(context.context, CONTEXT_NEW) } },
 	{ CONTEXT_DESTROY, R_ID_1, TDI_AS_ID, 0, { SET(context.context, TN_MAX_CONTEXTS) } },
-	{ CONTEXT_DESTROY, R_GENERATION_1, TDI_AS_GENERATION, 0, { SET(generation, CONTEXT_GEN(CONTEXT) + 1) } },
+	{ CONTEXT_DESTROY, R_GENERATION_1, TDI_AS_GENERATION, 0, { SET(generation, 0) } },
 	{ CONTEXT_DESTROY, R_RESERVED, TDI_AS_RESERVED, 0, { SET(context.group, 1) } },
 	{ CONTEXT_RESET, R_ID_1, TDI_AS_ID, 0, { SET(context.context, CONTEXT_NEW) } },
 	{ CONTEXT_RESET, R_ID_1, TDI_AS_ID, 0, { SET(context.context, 0xffffffff) } },
-	{ CONTEXT_RESET, R_GENERATION_1, TDI_AS_GENERATION, 0, { SET(generation, CONTEXT_GEN(CONTEXT) + 1) } },
+	{ CONTEXT_RESET, R_GENERATION_1, TDI_AS_GENERATION, 0, { SET(generation, 1) } },
 	{ CONTEXT_RESET, R_RESERVED, TDI_AS_RESERVED, 0, { SET(context.group_generation, 1) } },
 
 	{ QUEUE_CREATE, R_RESERVED, TDI_AS_RESERVED, 0, { SET(queue.flags, TDI_QUEUE_RESTARTABLE) } },
@@ -390,8 +399,8 @@ static const struct wrong wrongs[] = {
 	{ QUEUE_CREATE, R_ID_2, TDI_AS_ID, 0, { SET(queue.context, CONTEXT_NEW) } },
 	{ QUEUE_CREATE, R_ID_2, TDI_AS_ID, 0, { SET(queue.context, TN_MAX_CONTEXTS) } },
 	{ QUEUE_CREATE, R_GENERATION_2, TDI_AS_GENERATION, 0, { SET(queue.context_generation, 0) } },
-	{ QUEUE_CREATE, R_LIMIT, TDI_AS_LIMIT, 0, { SET(queue.context, CONTEXT_FULL),
-						    SET(queue.context_generation, CONTEXT_GEN(CONTEXT_FULL)) } },
+	{ QUEUE_CREATE, R_LIMIT, TDI_AS_LIMIT, 0,
+	  { SET(queue.context, CONTEXT_FULL), SET(queue.context_generation, CONTEXT_GEN(CONTEXT_FULL)) } },
 	{ QUEUE_CREATE, R_ADDRESS, TDI_AS_ADDRESS, 0, { SET(queue.producer, NOWHERE) } },
 	{ QUEUE_CREATE, R_ADDRESS, TDI_AS_ADDRESS, 0, { SET(queue.sq, NOWHERE) } },
 	{ QUEUE_CREATE, R_ADDRESS, TDI_AS_ADDRESS, 0, { SET(queue.device, NOWHERE) } },
@@ -409,7 +418,8 @@ static const struct wrong wrongs[] = {
 						   SET(generation, QUEUE_GEN(QUEUE_STOPPED)) } },
 	{ QUEUE_RESET, R_RESERVED, TDI_AS_RESERVED, 0, { SET(queue.cq, 1) } },
 
-	{ MAP_INLINE, R_RESERVED, TDI_AS_RESERVED, 0, { SET(buffer.flags, RW | TDI_BUFFER_INLINE | TDI_BUFFER_LOST) } },
+	{ MAP_INLINE, R_RESERVED, TDI_AS_RESERVED, 0,
+	  { SET(buffer.flags, RW | TDI_BUFFER_INLINE | TDI_BUFFER_LOST) } },
 	{ MAP_INLINE, R_RESERVED, TDI_AS_RESERVED, 0, { SET(buffer.flags, 0x80000000 | RW) } },
 	{ MAP_INLINE, R_FIELD, TDI_AS_FIELD, OFFSET(buffer.flags), { SET(buffer.flags, TDI_BUFFER_INLINE) } },
 	{ MAP_INLINE, R_FIELD, TDI_AS_FIELD, OFFSET(buffer.length), { SET(buffer.length, 0) } },
@@ -483,7 +493,8 @@ static bool disjoint(const struct wrong *a, const struct wrong *b)
 }
 
 /*
- * One thing wrong with a command. [ADM-3, ADM-4, ADM-5, ADM-9, ADM-10, ADM-11, ADM-12, ADM-20, ADM-36, ADM-40]
+ * One thing wrong with a command.
+ * [ADM-3, ADM-4, ADM-5, ADM-9, ADM-10, ADM-11, ADM-12, ADM-20, ADM-36, ADM-40]
  * [ADM-41, ADM-42, ADM-45, ADM-46, ADM-47, ADM-49, ADM-55] [ERR-27, ERR-29, ERR-30, ERR-31, ERR-32, ERR-33]
  * [ERR-34, ERR-35, ERR-36]
  */
@@ -528,7 +539,8 @@ static void test_order(void **state)
 			snprintf(what, sizeof(what), "wrongs %zu and %zu", i, j);
 			make_wrong(&sqe, first);
 			make_wrong(&sqe, second);
-			refused(h, w, &b, &sqe, first->status, first->rank == second->rank ? ANY : first->info, what);
+			refused(h, w, &b, &sqe, first->status,
+				first->rank == second->rank ? ANY : first->info, what);
 			tried++;
 		}
 	}
@@ -604,8 +616,8 @@ static void test_no_memory(void **state)
 static void test_valid(void **state)
 {
 	static const enum form order[] = {
-		IDENTIFY, LOG_GROUP, LOG_QUEUE, LOG_STATUS, LOG_CONTROLLER, LOG_CONTEXT, KEEP_ALIVE, QUIESCE, RESUME,
-		GROUP_CREATE, GROUP_MODIFY, GROUP_DESTROY, CONTEXT_CREATE, QUEUE_CREATE, MAP_BLOCKS,
+		IDENTIFY, LOG_GROUP, LOG_QUEUE, LOG_STATUS, LOG_CONTROLLER, LOG_CONTEXT, KEEP_ALIVE, QUIESCE,
+		RESUME, GROUP_CREATE, GROUP_MODIFY, GROUP_DESTROY, CONTEXT_CREATE, QUEUE_CREATE, MAP_BLOCKS,
 		QUEUE_RESET, CONTEXT_RESET, QUEUE_DESTROY, UNMAP, MAP_INLINE, CONTEXT_DESTROY,
 	};
 	struct host *h = *state;
@@ -669,8 +681,8 @@ static void test_generations(void **state)
 		admin_ok(h, &create);
 
 		/* [ADM-9], with the generation of the former holder. */
-		sqe = (struct tdi_admin_sqe){ .opcode = TDI_ADMIN_QUEUE_DESTROY, .generation = generation + 19,
-					      .queue.queue = 30 };
+		sqe = cmd_queue(TDI_ADMIN_QUEUE_DESTROY, 30);
+		sqe.generation = generation + 19;
 		assert_int_equal(admin(h, &sqe, NULL), TDI_AS_GENERATION);
 		sqe.generation++;
 		admin_ok(h, &sqe);
@@ -776,11 +788,12 @@ static void assert_text(const uint8_t *text, size_t room, const char *is)
 static void test_identify(void **state)
 {
 	struct host *h = *state;
-	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_IDENTIFY,
-				     .data = { .address = h->data.address, .bytes = sizeof(struct tdi_identify) } };
+	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_IDENTIFY };
 	struct tdi_identify id;
 
 	memset(h->data.host, 0xee, h->data.bytes);
+	sqe.data.address = h->data.address;
+	sqe.data.bytes = sizeof(id);
 	admin_ok(h, &sqe);
 	memcpy(&id, h->data.host, sizeof(id));
 	assert_int_equal(id.version, 0x00000001);

@@ -49,8 +49,8 @@ static void model_map(struct model *m, int i)
 	for (j = 0; j < b->blocks; j++)
 		array[j] = m->memory.address + b->block[j];
 	if (b->blocks)
-		map_blocks(m->h, 1, b->id, b->flags, m->arrays.address + 512u * (uint32_t)i, b->first, b->length,
-			   b->shift);
+		map_blocks(m->h, 1, b->id, b->flags, m->arrays.address + 512u * (uint32_t)i, b->first,
+			   b->length, b->shift);
 	else
 		map(m->h, 1, b->id, b->flags, &m->memory, b->first, b->length);
 }
@@ -85,8 +85,8 @@ static struct model *model_open(struct host *h)
 						      .length = 20480 - 8, .blocks = 5 };
 	m->buffer[WRITE_ONLY] = (struct model_buffer){ .flags = TDI_BUFFER_WRITE, .first = 200000,
 						       .length = 30000 };
-	m->buffer[LARGE_BLOCKS] = (struct model_buffer){ .flags = RW, .shift = 14, .first = 16000, .length = 50000,
-							 .blocks = 5 };
+	m->buffer[LARGE_BLOCKS] = (struct model_buffer){ .flags = RW, .shift = 14, .first = 16000,
+							 .length = 50000, .blocks = 5 };
 	m->buffer[TINY] = (struct model_buffer){ .flags = RW, .first = 8 * 4096 + 16, .length = 1 };
 	for (i = 0; i < BUFFERS; i++) {
 		struct model_buffer *b = &m->buffer[i];
@@ -137,8 +137,8 @@ static int says(uint32_t *to, int status, uint32_t info)
 	return status;
 }
 
-static int check_operand(const struct model *m, uint32_t id, uint64_t offset, __uint128_t bytes, uint32_t rights,
-			 uint32_t *info)
+static int check_operand(const struct model *m, uint32_t id, uint64_t offset, __uint128_t bytes,
+			 uint32_t rights, uint32_t *info)
 {
 	const struct model_buffer *b = model_find(m, id);
 
@@ -195,7 +195,8 @@ static int check_fill(const struct model *m, const struct tdi_sqe *sqe, uint32_t
 	return check_operand(m, f->dst, f->offset, f->bytes, TDI_BUFFER_WRITE, info);
 }
 
-static int check_semaphore(const struct model *m, uint32_t id, uint64_t offset, uint32_t rights, uint32_t *info)
+static int check_semaphore(const struct model *m, uint32_t id, uint64_t offset, uint32_t rights,
+			   uint32_t *info)
 {
 	int status;
 
@@ -262,12 +263,12 @@ static int check(const struct model *m, const struct tdi_sqe *sqe, uint32_t *inf
 static void mark(const struct model *m, const struct tdi_copy *c, bool dst, uint8_t *marks, uint8_t bit)
 {
 	const struct model_buffer *b = model_find(m, dst ? c->dst : c->src);
+	uint64_t offset = dst ? c->dst_offset : c->src_offset, pitch = dst ? c->dst_pitch : c->src_pitch;
 	uint64_t row, column;
 
 	for (row = 0; row < c->rows; row++)
 		for (column = 0; column < c->row_bytes; column++)
-			marks[place(b, (dst ? c->dst_offset + row * c->dst_pitch : c->src_offset + row * c->src_pitch) +
-				    column)] |= bit;
+			marks[place(b, offset + row * pitch + column)] |= bit;
 }
 
 static uint64_t get64(const struct model *m, const struct model_buffer *b, uint64_t offset)
@@ -279,9 +280,9 @@ static uint64_t get64(const struct model *m, const struct model_buffer *b, uint6
 }
 
 /*
- * What the command does to the model, given that it is valid; the status. Where source and destination are the
- * same memory under two ids the result isn't specified [CMD-16]: then all outside of the destination must be as
- * it was, and the destination is taken as it is found; such a command must be run alone.
+ * What the command does to the model, given that it is valid; the status. Where source and destination are
+ * the same memory under two ids the result isn't specified [CMD-16]: then all outside of the destination must
+ * be as it was, and the destination is taken as it is found; such a command must be run alone.
  */
 static int effect(struct model *m, const struct tdi_sqe *sqe, bool *unspecified)
 {
@@ -292,8 +293,10 @@ static int effect(struct model *m, const struct tdi_sqe *sqe, bool *unspecified)
 	case TDI_OP_COPY: {
 		static uint8_t marks[BYTES], before[BYTES];
 		const struct tdi_copy *c = &sqe->copy;
+		const struct model_buffer *from = model_find(m, c->src);
 		uint64_t row;
 
+		b = model_find(m, c->dst);
 		memset(marks, 0, sizeof(marks));
 		mark(m, c, true, marks, 1);
 		mark(m, c, false, marks, 2);
@@ -303,8 +306,8 @@ static int effect(struct model *m, const struct tdi_sqe *sqe, bool *unspecified)
 		memcpy(before, m->byte, sizeof(before));
 		for (row = 0; row < c->rows; row++)
 			for (i = 0; i < c->row_bytes; i++)
-				m->byte[place(model_find(m, c->dst), c->dst_offset + row * c->dst_pitch + i)] =
-					before[place(model_find(m, c->src), c->src_offset + row * c->src_pitch + i)];
+				m->byte[place(b, c->dst_offset + row * c->dst_pitch + i)] =
+					before[place(from, c->src_offset + row * c->src_pitch + i)];
 		return TDI_SC_OK;
 	}
 	case TDI_OP_FILL:
@@ -373,9 +376,11 @@ static struct tdi_sqe random_command(const struct model *m)
 		return fill(dst, dst_offset / width * width, (bytes + width - 1) / width * width,
 			    random_u32() * 0x9e3779b97f4a7c15ULL, width);
 	case 6:
-		return sem_signal(dst, dst_offset / 8 * 8, random_u32() * 0x9e3779b97f4a7c15ULL, random_below(2));
+		return sem_signal(dst, dst_offset / 8 * 8, random_u32() * 0x9e3779b97f4a7c15ULL,
+				  random_below(2));
 	default:
-		return sem_wait(src, src_offset / 8 * 8, random_u32() * 0x9e3779b97f4a7c15ULL, 1 + random_below(5000));
+		return sem_wait(src, src_offset / 8 * 8, random_u32() * 0x9e3779b97f4a7c15ULL,
+				1 + random_below(5000));
 	}
 }
 
@@ -422,8 +427,9 @@ static void spoil(const struct model *m, struct tdi_sqe *sqe)
 
 /*
  * Programs of random commands, right and wrong: status and info of each are what the text says, and after
- * each batch all of the memory is what the reference has: in order, no byte more and none less. [CMD-2, CMD-3]
- * [CMD-7, CMD-8, CMD-10, CMD-12, CMD-15, CMD-17] [QUE-10, QUE-13] [BUF-3, BUF-4, BUF-6, BUF-9] [ERR-1]
+ * each batch all of the memory is what the reference has: in order, no byte more and none less.
+ * [CMD-2, CMD-3] [CMD-7, CMD-8, CMD-10, CMD-12, CMD-15, CMD-17] [QUE-10, QUE-13] [BUF-3, BUF-4, BUF-6, BUF-9]
+ * [ERR-1]
  */
 static void test_random_programs(void **state)
 {
@@ -465,13 +471,18 @@ static void test_random_programs(void **state)
 		}
 		n = i;
 		queue_publish(&q);
+		/* [RST-13] */
+		if (round % 8 == 0) {
+			quiesce(h);
+			resume(h);
+		}
 		for (i = 0; i < n && q.head != q.tail; i++) {
 			const struct tdi_sqe *sqe = &q.sent[q.head & q.mask];
 			int got = reap(&q);
 
 			if (got != status[i] || q.cqe.info != info[i])
-				fail_msg("opcode 0x%x: status 0x%x info 0x%x, not 0x%x info 0x%x", sqe->opcode, got,
-					 q.cqe.info, status[i], info[i]);
+				fail_msg("opcode 0x%x: status 0x%x info 0x%x, not 0x%x info 0x%x",
+					 sqe->opcode, got, q.cqe.info, status[i], info[i]);
 			counts[status[i]]++;
 		}
 		assert_memory_is_model(m, "after a program");
@@ -494,8 +505,8 @@ static void refused(struct model *m, struct queue *q, const struct tdi_sqe *sqe,
 	int got = run(q, sqe);
 
 	if (got != status || q->cqe.info != info)
-		fail_msg("opcode 0x%x: status 0x%x info 0x%x, not 0x%x info 0x%x", sqe->opcode, got, q->cqe.info, status,
-			 info);
+		fail_msg("opcode 0x%x: status 0x%x info 0x%x, not 0x%x info 0x%x", sqe->opcode, got,
+			 q->cqe.info, status, info);
 	assert_int_equal(q->cqe.units, 0);
 	assert_memory_is_model(m, "after a refused command");
 }
@@ -570,12 +581,13 @@ static void test_opcodes(void **state)
 {
 	struct host *h = *state;
 	struct model *m = model_open(h);
-	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_IDENTIFY,
-				     .data = { .address = h->data.address, .bytes = sizeof(struct tdi_identify) } };
+	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_IDENTIFY };
 	struct tdi_identify id;
 	struct queue q;
 	int opcode;
 
+	sqe.data.address = h->data.address;
+	sqe.data.bytes = sizeof(id);
 	admin_ok(h, &sqe);
 	memcpy(&id, h->data.host, sizeof(id));
 	assert_int_equal(id.opcodes[0] & 0x1f, 0x1f);
@@ -601,8 +613,9 @@ static void test_opcodes(void **state)
 }
 
 /*
- * Each refusal by name, at the edge. [ERR-3, ERR-5, ERR-6, ERR-7, ERR-8, ERR-13, ERR-14] [CMD-7, CMD-8, CMD-9]
- * [CMD-13, CMD-14, CMD-15, CMD-16, CMD-18, CMD-19] [SEM-1, SEM-3, SEM-10] [BUF-2, BUF-4, BUF-6]
+ * Each refusal by name, at the edge. [ERR-3, ERR-5, ERR-6, ERR-7, ERR-8, ERR-13, ERR-14]
+ * [CMD-7, CMD-8, CMD-9] [CMD-13, CMD-14, CMD-15, CMD-16, CMD-18, CMD-19] [SEM-1, SEM-3, SEM-10]
+ * [BUF-2, BUF-4, BUF-6]
  */
 static void test_refusals(void **state)
 {
@@ -722,7 +735,9 @@ static void test_refusals(void **state)
 
 /* --------------------------------------------------------------------------------------- buffer tables */
 
-/* Each index can be had, and names its own memory; a new holder isn't reached by the old id. [BUF-1, BUF-2] */
+/*
+ * Each index can be had, and names its own memory; a new holder isn't reached by the old id. [BUF-1, BUF-2]
+ */
 static void test_full_table(void **state)
 {
 	struct host *h = *state;
@@ -941,8 +956,8 @@ static void semaphores_open(struct host *h, struct area *memory)
 /* Values at all distances, over the wrap. [SEM-2, SEM-3, SEM-6, SEM-11] */
 static void test_signal_values(void **state)
 {
-	static const uint64_t values[] = { 0, 1, 2, 7, 0x7ffffffffffffffeULL, 0x7fffffffffffffffULL, 1ULL << 63,
-					   (1ULL << 63) + 1, ~0ULL - 1, ~0ULL };
+	static const uint64_t values[] = { 0, 1, 2, 7, 0x7ffffffffffffffeULL, 0x7fffffffffffffffULL,
+					   1ULL << 63, (1ULL << 63) + 1, ~0ULL - 1, ~0ULL };
 	const size_t n = sizeof(values) / sizeof(values[0]);
 	struct host *h = *state;
 	struct area memory;
@@ -969,7 +984,8 @@ static void test_signal_values(void **state)
 			assert_int_equal(load64(&memory, 8), old + value);
 			store64(&memory, 8, old);
 			sqe = sem_wait(SEM, 8, value, 1);
-			assert_int_equal(run(&q, &sqe), (int64_t)(old - value) >= 0 ? TDI_SC_OK : TDI_SC_TIMEOUT);
+			assert_int_equal(run(&q, &sqe),
+					 (int64_t)(old - value) >= 0 ? TDI_SC_OK : TDI_SC_TIMEOUT);
 			assert_int_equal(load64(&memory, 8), old);
 			assert_int_equal(load64(&memory, 0), 0x5a5a);
 			assert_int_equal(load64(&memory, 16), 0xa5a5);
@@ -1010,7 +1026,10 @@ static void test_signals_are_atomic(void **state)
 	area_close(&memory);
 }
 
-/* By a SIGNAL from another queue, and from another context that has the memory under another id. [SEM-7, SEM-13] */
+/*
+ * By a SIGNAL from another queue, and from another context that has the memory under another id.
+ * [SEM-7, SEM-13]
+ */
 static void test_wait_for_signal(void **state)
 {
 	struct host *h = *state;
@@ -1048,7 +1067,8 @@ static void test_wait_for_signal(void **state)
 		assert_int_equal(run(signaler, &sqe), TDI_SC_OK);
 		assert_false(completed(&waiter, waiter.head));
 		/* Far enough. */
-		sqe = i % 2 ? sem_signal(SEM, 64, 1, TDI_SIGNAL_ADD) : sem_signal(other, 0, 2 * i, TDI_SIGNAL_MAX);
+		sqe = i % 2 ? sem_signal(SEM, 64, 1, TDI_SIGNAL_ADD) :
+			      sem_signal(other, 0, 2 * i, TDI_SIGNAL_MAX);
 		assert_int_equal(run(signaler, &sqe), TDI_SC_OK);
 		assert_int_equal(reap(&waiter), TDI_SC_OK);
 		assert_int_equal(reap(&waiter), TDI_SC_OK);
@@ -1151,7 +1171,10 @@ static void test_wait_orders(void **state)
 	area_close(&to);
 }
 
-/* The host raises it: a kick is needed only if the flags say so, and no wake-up is lost. [SEM-4, SEM-7, SEM-9] */
+/*
+ * The host raises it: a kick is needed only if the flags say so, and no wake-up is lost.
+ * [SEM-4, SEM-7, SEM-9]
+ */
 static void test_host_signal(void **state)
 {
 	struct host *h = *state;

@@ -8,7 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEADLINE_NS 15000000000ULL
+#define DEADLINE_NS		15000000000ULL
+#define DEADLINE_MUTANT_NS	1000000000ULL	/* where hanging is what is expected */
 
 /* What commands of several queues do to one memory at the same time is the tenant's business. */
 const char *__tsan_default_suppressions(void);
@@ -44,7 +45,7 @@ void sleep_ns(uint64_t ns)
 
 bool deadline_over(uint64_t since)
 {
-	return now_ns() - since > DEADLINE_NS;
+	return now_ns() - since > (getenv("TENON_MUTANT") ? DEADLINE_MUTANT_NS : DEADLINE_NS);
 }
 
 #define RANDOM_BEGIN 88172645463325252ULL
@@ -144,15 +145,16 @@ static const uint64_t admin_status[256] = {
 	[TDI_ADMIN_GROUP_CREATE] = AS(FIELD) | AS(ID) | AS(EXISTS) | AS(NO_MEMORY),
 	[TDI_ADMIN_GROUP_MODIFY] = AS(FIELD) | AS(ID) | AS(GENERATION),
 	[TDI_ADMIN_GROUP_DESTROY] = AS(ID) | AS(GENERATION) | AS(BUSY),
-	[TDI_ADMIN_CONTEXT_CREATE] = AS(ID) | AS(GENERATION) | AS(EXISTS) | AS(STATE) | AS(LIMIT) | AS(NO_MEMORY),
+	[TDI_ADMIN_CONTEXT_CREATE] =
+		AS(ID) | AS(GENERATION) | AS(EXISTS) | AS(STATE) | AS(LIMIT) | AS(NO_MEMORY),
 	[TDI_ADMIN_CONTEXT_DESTROY] = AS(ID) | AS(GENERATION),
 	[TDI_ADMIN_CONTEXT_RESET] = AS(ID) | AS(GENERATION),
-	[TDI_ADMIN_QUEUE_CREATE] = AS(FIELD) | AS(ID) | AS(GENERATION) | AS(EXISTS) | AS(LIMIT) | AS(ADDRESS) |
-				   AS(NO_MEMORY),
+	[TDI_ADMIN_QUEUE_CREATE] =
+		AS(FIELD) | AS(ID) | AS(GENERATION) | AS(EXISTS) | AS(LIMIT) | AS(ADDRESS) | AS(NO_MEMORY),
 	[TDI_ADMIN_QUEUE_DESTROY] = AS(ID) | AS(GENERATION),
 	[TDI_ADMIN_QUEUE_RESET] = AS(ID) | AS(GENERATION) | AS(STATE),
-	[TDI_ADMIN_BUFFER_MAP] = AS(FIELD) | AS(ID) | AS(GENERATION) | AS(EXISTS) | AS(LIMIT) | AS(ADDRESS) |
-				 AS(NO_MEMORY),
+	[TDI_ADMIN_BUFFER_MAP] =
+		AS(FIELD) | AS(ID) | AS(GENERATION) | AS(EXISTS) | AS(LIMIT) | AS(ADDRESS) | AS(NO_MEMORY),
 	[TDI_ADMIN_BUFFER_UNMAP] = AS(ID) | AS(GENERATION),
 };
 
@@ -192,7 +194,8 @@ void admin_ok(struct host *h, const struct tdi_admin_sqe *sqe)
 
 struct tdi_admin_sqe cmd_group(uint8_t opcode, uint32_t group)
 {
-	return (struct tdi_admin_sqe){ .opcode = opcode, .generation = GROUP_GEN(group), .group.group = group };
+	return (struct tdi_admin_sqe){ .opcode = opcode, .generation = GROUP_GEN(group),
+				       .group.group = group };
 }
 
 struct tdi_admin_sqe cmd_context(uint8_t opcode, uint32_t context)
@@ -209,7 +212,8 @@ struct tdi_admin_sqe cmd_context(uint8_t opcode, uint32_t context)
 
 struct tdi_admin_sqe cmd_queue(uint8_t opcode, uint32_t queue)
 {
-	return (struct tdi_admin_sqe){ .opcode = opcode, .generation = QUEUE_GEN(queue), .queue.queue = queue };
+	return (struct tdi_admin_sqe){ .opcode = opcode, .generation = QUEUE_GEN(queue),
+				       .queue.queue = queue };
 }
 
 struct tdi_admin_sqe cmd_abort(uint32_t queue, uint32_t index)
@@ -220,9 +224,12 @@ struct tdi_admin_sqe cmd_abort(uint32_t queue, uint32_t index)
 
 struct tdi_admin_sqe cmd_unmap(uint32_t context, uint32_t buffer)
 {
-	return (struct tdi_admin_sqe){ .opcode = TDI_ADMIN_BUFFER_UNMAP,
-				       .buffer = { .context = context, .context_generation = CONTEXT_GEN(context),
-						   .buffer = buffer } };
+	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_BUFFER_UNMAP };
+
+	sqe.buffer.context = context;
+	sqe.buffer.context_generation = CONTEXT_GEN(context);
+	sqe.buffer.buffer = buffer;
+	return sqe;
 }
 
 struct tdi_admin_sqe cmd_map(uint32_t context, uint32_t buffer, uint32_t flags, const struct area *area,
@@ -628,7 +635,8 @@ int reap(struct queue *q)
 
 	while (!completed(q, q->head)) {
 		if (deadline_over(since))
-			fail_msg("queue %u: command %u (opcode 0x%x) never completed", q->id, q->head, sqe->opcode);
+			fail_msg("queue %u: command %u (opcode 0x%x) never completed", q->id, q->head,
+				 sqe->opcode);
 		sleep_ns(5000);
 	}
 	q->cqe = q->cq[q->head & q->mask];
@@ -699,14 +707,14 @@ struct tdi_sqe copy(uint32_t dst, uint64_t dst_offset, uint32_t src, uint64_t sr
 	return copy_rows(dst, dst_offset, 0, src, src_offset, 0, bytes, 1);
 }
 
-struct tdi_sqe copy_rows(uint32_t dst, uint64_t dst_offset, uint32_t dst_pitch, uint32_t src, uint64_t src_offset,
-			 uint32_t src_pitch, uint64_t row_bytes, uint32_t rows)
+struct tdi_sqe copy_rows(uint32_t dst, uint64_t dst_offset, uint32_t dst_pitch, uint32_t src,
+			 uint64_t src_offset, uint32_t src_pitch, uint64_t row_bytes, uint32_t rows)
 {
 	struct tdi_sqe sqe = command(TDI_OP_COPY);
 
-	sqe.copy = (struct tdi_copy){ .dst = dst, .src = src, .dst_offset = dst_offset, .src_offset = src_offset,
-				      .row_bytes = row_bytes, .rows = rows, .dst_pitch = dst_pitch,
-				      .src_pitch = src_pitch };
+	sqe.copy = (struct tdi_copy){ .dst = dst, .src = src, .dst_offset = dst_offset,
+				      .src_offset = src_offset, .row_bytes = row_bytes, .rows = rows,
+				      .dst_pitch = dst_pitch, .src_pitch = src_pitch };
 	return sqe;
 }
 
@@ -731,7 +739,8 @@ struct tdi_sqe sem_wait(uint32_t buffer, uint64_t offset, uint64_t ref, uint64_t
 {
 	struct tdi_sqe sqe = command(TDI_OP_WAIT);
 
-	sqe.wait = (struct tdi_wait){ .buffer = buffer, .offset = offset, .ref = ref, .timeout_ns = timeout_ns };
+	sqe.wait = (struct tdi_wait){ .buffer = buffer, .offset = offset, .ref = ref,
+				      .timeout_ns = timeout_ns };
 	return sqe;
 }
 

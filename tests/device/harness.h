@@ -185,8 +185,8 @@ void until_begun(struct queue *q, uint32_t index);
 
 struct tdi_sqe nop(void);
 struct tdi_sqe copy(uint32_t dst, uint64_t dst_offset, uint32_t src, uint64_t src_offset, uint64_t bytes);
-struct tdi_sqe copy_rows(uint32_t dst, uint64_t dst_offset, uint32_t dst_pitch, uint32_t src, uint64_t src_offset,
-			 uint32_t src_pitch, uint64_t row_bytes, uint32_t rows);
+struct tdi_sqe copy_rows(uint32_t dst, uint64_t dst_offset, uint32_t dst_pitch, uint32_t src,
+			 uint64_t src_offset, uint32_t src_pitch, uint64_t row_bytes, uint32_t rows);
 struct tdi_sqe fill(uint32_t dst, uint64_t offset, uint64_t bytes, uint64_t pattern, uint32_t width);
 struct tdi_sqe sem_signal(uint32_t buffer, uint64_t offset, uint64_t value, uint32_t mode);
 struct tdi_sqe sem_wait(uint32_t buffer, uint64_t offset, uint64_t ref, uint64_t timeout_ns);
@@ -195,8 +195,8 @@ struct tdi_sqe linked(struct tdi_sqe sqe);
 struct tdi_sqe bad(void);
 
 /*
- * A buffer of a TiB that lies in two blocks of 64 KiB, again and again: to fill it takes minutes, so a command on
- * it runs until it is ended from outside.
+ * A buffer of a TiB that lies in two blocks of 64 KiB, again and again: to fill it takes minutes, so a
+ * command on it runs until it is ended from outside.
  */
 struct endless {
 	struct area block, array;

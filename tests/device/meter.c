@@ -8,7 +8,9 @@
 #define A		TDI_BUFFER_ID(1, 1)
 #define B		TDI_BUFFER_ID(2, 1)
 
-/* The virtual clock's price of a COPY of one unit of 64 KiB, which is one row, and of what any command costs. */
+/*
+ * The virtual clock's price of a COPY of one unit of 64 KiB, which is one row, and of what any command costs.
+ */
 #define UNIT		65536
 #define UNIT_NS		(UNIT + 32)
 #define COMMAND_NS	TN_VIRTUAL_COMMAND_NS
@@ -82,8 +84,8 @@ static uint64_t distance(uint64_t a, uint64_t b)
 }
 
 /*
- * Context 1 with eight queues, context 2 with one, context 3 of another group with three: while all have work each
- * gets the same time, to one turn, and so do the queues of a context. [ARB-2, ARB-3, ARB-12, MET-9]
+ * Context 1 with eight queues, context 2 with one, context 3 of another group with three: while all have work
+ * each gets the same time, to one turn, and so do the queues of a context. [ARB-2, ARB-3, ARB-12, MET-9]
  */
 static void test_fair(void **state)
 {
@@ -153,12 +155,14 @@ static void test_fair(void **state)
 }
 
 /*
- * A COPY of many quanta beside a queue of short commands in another context: each turn is a quantum and the unit
- * under way, to the nanosecond. [ARB-4, ARB-5, ADM-35, MET-5]
+ * A COPY of many quanta beside a queue of short commands in another context: each turn is a quantum and the
+ * unit under way, to the nanosecond. Refused commands take their time, too. [ARB-4, ARB-5, ADM-35, MET-5]
  */
-static void check_quantum(struct host *h, struct memory *m, uint64_t quantum, uint64_t in_force)
+static void check_quantum(struct host *h, struct memory *m, uint64_t quantum, uint64_t in_force,
+			  struct tdi_sqe (*command)(void), int status)
 {
-	const uint64_t nops = 3000, turn = turn_ns(in_force), per_turn = (in_force + COMMAND_NS - 1) / COMMAND_NS;
+	const uint64_t per_turn = (in_force + COMMAND_NS - 1) / COMMAND_NS;
+	const uint64_t nops = 3000, turn = turn_ns(in_force);
 	const uint64_t turns = (nops + per_turn - 1) / per_turn;
 	struct tdi_usage usage;
 	struct queue q, other;
@@ -175,13 +179,13 @@ static void check_quantum(struct host *h, struct memory *m, uint64_t quantum, ui
 	queue_push(&q, &sqe);
 	queue_tail(&q);
 	for (i = 0; i < nops; i++) {
-		sqe = nop();
+		sqe = command();
 		queue_push(&other, &sqe);
 	}
 	queue_tail(&other);
 	resume(h);
 	for (i = 0; i < nops; i++) {
-		assert_int_equal(reap(&other), TDI_SC_OK);
+		assert_int_equal(reap(&other), status);
 		assert_int_equal(other.cqe.busy_ns, COMMAND_NS);
 	}
 	assert_int_equal(reap(&q), TDI_SC_OK);
@@ -208,9 +212,10 @@ static void test_quantum(void **state)
 
 	context_create(h, 2, 1);
 	memory_open(h, &m, 16 << 20, 2);
-	check_quantum(h, &m, 0, TN_QUANTUM_NS);
-	check_quantum(h, &m, 300000, 300000);
-	check_quantum(h, &m, 2000000, 2000000);
+	check_quantum(h, &m, 0, TN_QUANTUM_NS, nop, TDI_SC_OK);
+	check_quantum(h, &m, 300000, 300000, nop, TDI_SC_OK);
+	check_quantum(h, &m, 2000000, 2000000, nop, TDI_SC_OK);
+	check_quantum(h, &m, 0, TN_QUANTUM_NS, bad, TDI_SC_RESERVED);
 	memory_close(&m);
 }
 
@@ -237,7 +242,8 @@ static void test_yield(void **state)
 		quiesce(h);
 		for (i = 0; i < 3; i++) {
 			uint32_t third = bytes / 4;
-			struct tdi_sqe sqe = copy_rows(B, i * third, 700, A, i * third, 700, 601, third / 700);
+			struct tdi_sqe sqe = copy_rows(B, i * third, 700, A, i * third, 700, 601,
+						       third / 700);
 
 			queue_push(&q[i], &sqe);
 			sqe = fill(B, 3 * third + 8192 * i, 8192, 0x0101010101010101ULL * (i + 1), 8);
@@ -269,8 +275,8 @@ static void test_yield(void **state)
 }
 
 /*
- * Two units and a quantum without end: a queue that gets ready is run at once by the unit that has nothing to do,
- * however it got ready. [ARB-1]
+ * Two units and a quantum without end: a queue that gets ready is run at once by the unit that has nothing to
+ * do, however it got ready. [ARB-1]
  */
 static void test_no_idle_unit(void **state)
 {
@@ -318,7 +324,9 @@ static void test_no_idle_unit(void **state)
 		abort = cmd_abort(10, busy.head);
 		admin_ok(h, &abort);
 		assert_int_equal(reap(&busy), TDI_SC_ABORTED);
-		/* All at once, by RESUME; and by tails that nobody was told of, since the queues are polled. */
+		/*
+		 * All at once, by RESUME; and by tails that nobody was told of, since the queues are polled.
+		 */
 		quiesce(h);
 		sqe = endless_fill(&e, 1);
 		submit(&busy, &sqe);
@@ -439,9 +447,9 @@ static struct tdi_sqe random_command(void)
 }
 
 /*
- * Random commands in three contexts of two groups, some refused, canceled, timed out or aborted: what the CQEs
- * tell is what usage has, for each queue, context and group, and it stays when queues and contexts go. [MET-2]
- * [MET-3, MET-5, MET-6, MET-7, MET-11]
+ * Random commands in three contexts of two groups, some refused, canceled, timed out or aborted: what the
+ * CQEs tell is what usage has, for each queue, context and group, and it stays when queues and contexts go.
+ * [MET-2] [MET-3, MET-5, MET-6, MET-7, MET-11]
  */
 static void test_books(void **state)
 {
@@ -723,7 +731,8 @@ static uint64_t scenario(struct tdi_cqe *cqe)
 /* [MET-9] */
 static void test_same_again(void **state)
 {
-	static struct tdi_cqe first[SCENARIO_QUEUES * SCENARIO_COMMANDS], again[SCENARIO_QUEUES * SCENARIO_COMMANDS];
+	static struct tdi_cqe first[SCENARIO_QUEUES * SCENARIO_COMMANDS];
+	static struct tdi_cqe again[SCENARIO_QUEUES * SCENARIO_COMMANDS];
 	uint64_t end = scenario(first), sum = 0;
 	int i;
 

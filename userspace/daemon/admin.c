@@ -304,7 +304,7 @@ static int group_destroy(struct admin *admin)
 	if (group->contexts && !MUTANT(group_busy))
 		return TDI_AS_BUSY;
 	if (!MUTANT(usage_of_group))
-		admin->device->log.busy_ns += group->usage.busy_ns;	/* the controller's sum never goes back */
+		admin->device->log.busy_ns += group->usage.busy_ns; /* the controller's sum never goes back */
 	group->live = false;
 	return TDI_AS_OK;
 }
@@ -652,7 +652,8 @@ static int buffer_unmap(struct admin *admin)
 	status = find_context(admin, command->context, command->context_generation, &context);
 	if (status)
 		return status;
-	if (!command->buffer || index >= context->table.maps || context->table.map[index].id != command->buffer)
+	if (!command->buffer || index >= context->table.maps ||
+	    context->table.map[index].id != command->buffer)
 		return TDI_AS_ID;
 	/* No worker is in the context after this, so none has a pointer into the buffer. [EOA-1] */
 	if (!MUTANT(unmap_waits))

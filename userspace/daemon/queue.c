@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The device's side of a queue: poll, fetch, complete, park. The ring protocol itself is in tenon/ring.h. */
+#include <sched.h>
 #include <string.h>
 
 #include "device.h"
@@ -26,7 +27,7 @@ void tn_queue_activate(struct tn_queue *queue, uint64_t now)
 	if (queue->idle_since && now - queue->idle_since <= spin_max)
 		queue->spin_ns = 2 * queue->spin_ns < spin_max ? 2 * queue->spin_ns : spin_max;
 	tenon_store(&queue->page->flags, 0);
-	/* A command is seen when its kick is, not when its turn comes: what lies between is waiting. [MET-5] */
+	/* A command is seen with its kick, not when its turn comes: what lies between is waiting. [MET-5] */
 	queue->ready_at = now;
 	queue->idle_since = pending(queue) && !MUTANT(wait_from_kick) ? 0 : now;
 	tn_arbiter_add(queue);
@@ -54,6 +55,8 @@ static void idle(struct tn_queue *queue, uint64_t now)
 
 	if (now - queue->idle_since < queue->spin_ns)
 		return;
+	if (MUTANT(idle_look))
+		sched_yield();	/* else what is lost would be lost too seldom */
 	if (tenon_ring_park(queue->producer, queue->page, TDI_NEED_KICK | TDI_NEED_DOORBELL, queue->done) &&
 	    !MUTANT(idle_look)) {
 		tenon_store(&queue->page->flags, 0);
@@ -113,7 +116,7 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 	struct tn_exec *exec = &queue->exec;
 	uint64_t waited = now - queue->ready_at;
 
-	/* Not at each command: a look takes the line from the producer, which then waits for it to come back. */
+	/* Not at each command: a look takes the line from the producer, who waits for it to come back. */
 	if (!count)
 		count = pending(queue);
 	/* A tail that lies is dealt with by tn_queue_poll(), under the lock. */
@@ -214,7 +217,8 @@ void tn_queue_park(struct tn_queue *queue, uint64_t now)
 	tn_list_add_tail(&device->parked, &queue->park);
 	queue->parked = true;
 	/* A host that signals reads the flag after its store: set it, barrier, look again. [SEM-4] */
-	tenon_ring_park(queue->producer, queue->page, MUTANT(park_flags) ? 0 : TDI_NEED_KICK | TDI_NEED_DOORBELL, 0);
+	tenon_ring_park(queue->producer, queue->page,
+			MUTANT(park_flags) ? 0 : TDI_NEED_KICK | TDI_NEED_DOORBELL, 0);
 	status = tn_exec_step(&queue->context->table, &queue->exec, NULL);
 	if (status != TN_PARK && !MUTANT(park_look)) {
 		tn_queue_unpark(queue, now);

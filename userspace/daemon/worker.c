@@ -89,7 +89,8 @@ static int run(struct tn_worker *worker, struct tn_queue *queue, uint64_t quantu
 		if (status == TN_MORE)
 			status = step(worker, queue);
 		/* Also for one that was refused: else a flood of those would take no time. */
-		if (status != TN_MORE && status != TN_PARK && !(queue->exec.units == 0 && MUTANT(refused_cost)))
+		if (status != TN_MORE && status != TN_PARK &&
+		    !(queue->exec.units == 0 && MUTANT(refused_cost)))
 			spend(device, TN_VIRTUAL_COMMAND_NS);
 		now = tn_device_now(device);
 		queue->charged_ns += now - then;
@@ -185,7 +186,7 @@ void *tn_worker_main(void *arg)
 		if (queue)
 			turn(worker, queue);
 		if (!queue && !tn_arbiter_polled(device)) {
-			/* Virtual time passes by work alone; with none to do it jumps to the next time-out. */
+			/* Virtual time passes by work alone; without any it jumps to the next time-out. */
 			if (device->options.virtual_clock && left > 0 && tn_list_empty(&device->turns) &&
 			    !device->quiesced) {
 				spend(device, (uint64_t)left);

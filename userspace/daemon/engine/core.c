@@ -28,7 +28,7 @@ static int check_buffer(const struct tn_table *table, struct tn_exec *exec, uint
 	return status ? tn_no_access(exec, status, id) : TDI_SC_OK;
 }
 
-/* Bytes from the first of the first row to the last of the last. With several rows all factors are of 32 bits. */
+/* Bytes from the first row's first to the last row's last. With several rows all factors are of 32 bits. */
 static uint64_t hull(const struct tdi_copy *copy, uint32_t pitch)
 {
 	return (uint64_t)(copy->rows - 1) * pitch + copy->row_bytes;
