@@ -3,12 +3,18 @@
  * Admin commands: one function each, checks first, then the change; a refused command changes nothing.
  * The order of checks is that of [ADM-4].
  */
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "device.h"
 #include "mutant.h"
+
+/* Entries that an event queue keeps for each object: one for each type of event. [EVQ-8] */
+#define EQ_PER_QUEUE	2
+#define EQ_PER_CONTEXT	2
+#define EQ_CONTROLLER	2
 
 struct admin {
 	struct tn_device *device;
@@ -80,7 +86,7 @@ static int write_data(struct admin *admin, const void *data, size_t bytes)
 	if (bytes > admin->sqe->data.bytes)
 		bytes = admin->sqe->data.bytes;
 	while (bytes) {
-		void *to = tn_space_at(admin->space, address, &left);
+		void *to = tn_space_at(admin->space, address, TDI_BUFFER_WRITE, &left);
 
 		if (!to)
 			return TDI_AS_ADDRESS;
@@ -311,27 +317,54 @@ static int group_destroy(struct admin *admin)
 
 /* --------------------------------------------------------------------------------- queues */
 
-/* The host's view of @bytes of ring memory in one piece. */
-static void *ring(struct admin *admin, uint64_t address, uint64_t bytes)
+static void views_close(struct tn_view *view)
 {
-	uint64_t left;
-	void *host = tn_space_at(admin->space, address, &left);
+	unsigned int i;
 
-	return host && left >= bytes ? host : NULL;
+	for (i = 0; i < 4; i++)
+		tn_view_close(&view[i]);
+}
+
+/* Reach the four areas of a queue, each in one piece. */
+static int views_open(struct admin *admin, uint32_t depth, struct tn_view *view)
+{
+	const struct tdi_admin_queue *command = &admin->sqe->queue;
+	const struct {
+		uint64_t address, bytes;
+		uint32_t rights;
+	} area[] = {
+		{ command->producer, sizeof(struct tdi_producer_page), TDI_BUFFER_READ },
+		{ command->sq, depth * sizeof(struct tdi_sqe), TDI_BUFFER_READ },
+		{ command->device, sizeof(struct tdi_device_page), TDI_BUFFER_WRITE },
+		{ command->cq, depth * sizeof(struct tdi_cqe), TDI_BUFFER_WRITE },
+	};
+	unsigned int i;
+
+	memset(view, 0, 4 * sizeof(*view));
+	for (i = 0; i < 4; i++) {
+		int error = tn_view_open(admin->space, area[i].address, area[i].bytes, area[i].rights, &view[i]);
+
+		if (!error)
+			continue;
+		views_close(view);
+		return error == -ENOMEM ? TDI_AS_NO_MEMORY : TDI_AS_ADDRESS;
+	}
+	return TDI_AS_OK;
 }
 
 static int queue_create(struct admin *admin)
 {
 	const struct tdi_admin_queue *command = &admin->sqe->queue;
 	struct tn_device *device = admin->device;
-	void *producer, *sq, *page, *cq;
 	struct tn_context *context;
 	struct tn_queue *queue;
+	struct tn_eq *eq = NULL;
+	struct tn_view view[4];
 	uint64_t *aborts;
 	uint32_t depth;
 	int status;
 
-	if (command->flags || command->eq || command->moderation_ns)
+	if (command->flags || (!(device->accepted & TDI_F_EVENT_QUEUES) && (command->eq || command->moderation_ns)))
 		return TDI_AS_RESERVED;
 	if (command->depth_log2 > TN_MAX_DEPTH_LOG2)
 		return FIELD(admin, queue.depth_log2);
@@ -343,41 +376,49 @@ static int queue_create(struct admin *admin)
 		return FIELD(admin, queue.device);
 	if (command->cq % TDI_PAGE_SIZE)
 		return FIELD(admin, queue.cq);
-	if (command->queue >= TN_MAX_QUEUES)
+	if (command->queue >= device->options.max_queues)
 		return TDI_AS_ID;
 	if (device->queue[command->queue])
 		return TDI_AS_EXISTS;
 	status = find_context(admin, command->context, command->context_generation, &context);
 	if (status)
 		return status;
-	if (context->queue_count == TDI_CONTEXT_QUEUES && !MUTANT(queue_limit))
+	if (device->accepted & TDI_F_EVENT_QUEUES) {
+		if (command->eq >= TN_MAX_EQS || !device->events.eq[command->eq].live)
+			return TDI_AS_ID;
+		eq = &device->events.eq[command->eq];
+	}
+	if ((context->queue_count == TDI_CONTEXT_QUEUES && !MUTANT(queue_limit)) ||
+	    !tn_eq_reserve(device, eq, EQ_PER_QUEUE))
 		return TDI_AS_LIMIT;
 	if (MUTANT(queue_context))
 		context = device->context[0];
 
 	depth = 1u << command->depth_log2;
-	producer = ring(admin, command->producer, sizeof(*queue->producer));
-	sq = ring(admin, command->sq, depth * sizeof(*queue->sq));
-	page = ring(admin, command->device, sizeof(*queue->page));
-	cq = ring(admin, command->cq, depth * sizeof(*queue->cq));
-	if (!producer || !sq || !page || !cq)
-		return TDI_AS_ADDRESS;
+	status = views_open(admin, depth, view);
+	if (status) {
+		tn_eq_unreserve(device, eq, EQ_PER_QUEUE);
+		return status;
+	}
 	queue = calloc(1, sizeof(*queue));
 	aborts = calloc((depth + 63) / 64, sizeof(*aborts));
 	if (!queue || !aborts) {
+		tn_eq_unreserve(device, eq, EQ_PER_QUEUE);
+		views_close(view);
 		free(aborts);
 		free(queue);
 		return TDI_AS_NO_MEMORY;
 	}
-	queue->producer = producer;
-	queue->sq = sq;
-	queue->page = page;
-	queue->cq = cq;
+	memcpy(queue->view, view, sizeof(view));
+	queue->producer = view[0].host;
+	queue->sq = view[1].host;
+	queue->page = view[2].host;
+	queue->cq = view[3].host;
 	queue->aborts = aborts;
+	queue->depth = depth;
 	queue->context = context;
 	queue->id = command->queue;
 	queue->generation = admin->sqe->generation;
-	queue->depth = depth;
 	queue->mask = depth - 1;
 	queue->done = command->first;
 	queue->noticed = command->first;
@@ -385,6 +426,8 @@ static int queue_create(struct admin *admin)
 	queue->spin_ns = device->options.spin_ns;
 	tn_list_init(&queue->active);
 	tn_list_init(&queue->park);
+	tn_latch_init(&queue->due, TDI_EVENT_DUE, queue->id, eq, command->moderation_ns);
+	tn_latch_init(&queue->stopped, TDI_EVENT_STOPPED, queue->id, eq, 0);
 	tn_context_hold(context);
 	tn_list_add_tail(&context->queues, &queue->member);
 	context->queue_count++;
@@ -401,13 +444,19 @@ static void queue_free(struct tn_queue *queue)
 {
 	struct tn_context *context = queue->context;
 
-	tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(context->device));
+	if (!context->device->fenced)
+		tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(context->device));
+	tn_list_del(&queue->park);
 	tn_arbiter_remove(queue);
+	tn_latch_drop(context->device, &queue->due);
+	tn_latch_drop(context->device, &queue->stopped);
+	tn_eq_unreserve(context->device, queue->due.eq, EQ_PER_QUEUE);
 	if (!MUTANT(usage_of_queue))
 		tn_usage_add(&context->usage, &queue->usage);
 	tn_list_del(&queue->member);
 	context->queue_count--;
 	context->device->queue[queue->id] = NULL;
+	views_close(queue->view);
 	free(queue->aborts);
 	free(queue);
 }
@@ -476,8 +525,10 @@ static int abort_command(struct admin *admin)
 		return status;
 	tn_context_hold(queue->context);
 	ahead = command->index - queue->done;
-	submitted = tenon_load_acquire(&queue->producer->tail) - queue->done;
-	if (queue->state != TDI_QUEUE_RUNNING || submitted > queue->depth || ahead >= submitted) {
+	/* A stopped queue's pages may be gone. */
+	submitted = queue->state == TDI_QUEUE_RUNNING ?
+		tenon_load_acquire(&queue->producer->tail) - queue->done : 0;
+	if (submitted > queue->depth || ahead >= submitted) {
 		status = TDI_AS_NOT_FOUND;
 	} else if (!ahead && queue->begun && !MUTANT(abort_begun)) {
 		tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(admin->device));
@@ -490,11 +541,77 @@ static int abort_command(struct admin *admin)
 	return status;
 }
 
+/* --------------------------------------------------------------------------- event queues */
+
+static int eq_create(struct admin *admin)
+{
+	const struct tdi_admin_eq *command = &admin->sqe->eq;
+	struct tn_device *device = admin->device;
+	uint32_t depth = 1u << (command->depth_log2 & 31);
+	struct tn_view ring;
+	struct tn_eq *eq;
+	int error;
+
+	if (admin->sqe->generation || !ZERO_AFTER(admin->sqe, eq.moderation_ns))
+		return TDI_AS_RESERVED;
+	if (command->depth_log2 > TDI_DEPTH_LOG2_MAX)
+		return FIELD(admin, eq.depth_log2);
+	if (command->address % TDI_PAGE_SIZE)
+		return FIELD(admin, eq.address);
+	if (command->vector >= device->options.vectors)
+		return FIELD(admin, eq.vector);
+	if (command->eq >= TN_MAX_EQS)
+		return TDI_AS_ID;
+	eq = &device->events.eq[command->eq];
+	if (eq->live)
+		return TDI_AS_EXISTS;
+	if (!command->eq && depth < EQ_CONTROLLER)
+		return TDI_AS_LIMIT;
+	error = tn_view_open(admin->space, command->address, depth * sizeof(struct tdi_event), TDI_BUFFER_WRITE, &ring);
+	if (error)
+		return error == -ENOMEM ? TDI_AS_NO_MEMORY : TDI_AS_ADDRESS;
+	memset(eq, 0, sizeof(*eq));
+	eq->owner = calloc(depth, sizeof(struct tn_latch *));
+	if (!eq->owner) {
+		tn_view_close(&ring);
+		return TDI_AS_NO_MEMORY;
+	}
+	tn_list_init(&eq->delayed);
+	eq->ring = ring;
+	eq->mask = depth - 1;
+	eq->vector = command->vector;
+	eq->moderation_ns = command->moderation_ns;
+	eq->head = TDI_FIRST_INDEX(depth);
+	eq->written = eq->head;
+	if (!command->eq) {
+		eq->reserved = EQ_CONTROLLER;
+		tn_latch_init(&device->events.error, TDI_EVENT_ERROR, 0, eq, 0);
+	}
+	eq->live = true;
+	return TDI_AS_OK;
+}
+
+static int eq_destroy(struct admin *admin)
+{
+	struct tn_device *device = admin->device;
+	uint32_t id = admin->sqe->eq.eq;
+
+	if (admin->sqe->generation || !ZERO_AFTER(admin->sqe, eq.eq))
+		return TDI_AS_RESERVED;
+	if (id >= TN_MAX_EQS || !device->events.eq[id].live)
+		return TDI_AS_ID;
+	if (device->events.eq[id].reserved > (id ? 0 : EQ_CONTROLLER))
+		return TDI_AS_BUSY;
+	tn_eq_free(device, &device->events.eq[id]);
+	return TDI_AS_OK;
+}
+
 /* ------------------------------------------------------------------------------- contexts */
 
 static int context_create(struct admin *admin)
 {
 	const struct tdi_admin_context *command = &admin->sqe->context;
+	struct tn_eq *eq = NULL;
 	struct tn_context *context;
 	struct tn_group *group;
 	int status;
@@ -508,20 +625,47 @@ static int context_create(struct admin *admin)
 	status = find_group(admin, command->group, command->group_generation, &group);
 	if (status)
 		return status;
+	if (admin->device->accepted & TDI_F_EVENT_QUEUES) {
+		eq = &admin->device->events.eq[0];
+		if (!eq->live)
+			return TDI_AS_STATE;
+		if (!tn_eq_reserve(admin->device, eq, EQ_PER_CONTEXT))
+			return TDI_AS_LIMIT;
+	}
 	context = calloc(1, sizeof(*context));
-	if (!context)
+	if (!context) {
+		tn_eq_unreserve(admin->device, eq, EQ_PER_CONTEXT);
 		return TDI_AS_NO_MEMORY;
+	}
 	context->device = admin->device;
 	context->id = command->context;
 	context->generation = admin->sqe->generation;
 	context->group = group;
 	context->table.space = admin->space;
+	tn_latch_init(&context->fault, TDI_EVENT_FAULT, context->id, eq, 0);
 	tn_list_init(&context->queues);
 	tn_list_init(&context->active);
 	tn_list_init(&context->turn);
 	group->contexts++;
 	admin->device->context[context->id] = context;
 	return TDI_AS_OK;
+}
+
+/* With the context held. */
+static void context_free(struct tn_context *context)
+{
+	struct tn_device *device = context->device;
+
+	while (!tn_list_empty(&context->queues))
+		queue_free(tn_entry(context->queues.next, struct tn_queue, member));
+	tn_latch_drop(device, &context->fault);
+	tn_eq_unreserve(device, context->fault.eq, EQ_PER_CONTEXT);
+	device->context[context->id] = NULL;
+	if (!MUTANT(usage_of_context))
+		tn_usage_add(&context->group->usage, &context->usage);
+	context->group->contexts--;
+	free(context->table.map);
+	free(context);
 }
 
 static int context_destroy(struct admin *admin)
@@ -536,14 +680,7 @@ static int context_destroy(struct admin *admin)
 		return status;
 	if (!MUTANT(context_waits))
 		tn_context_hold(context);
-	while (!tn_list_empty(&context->queues))
-		queue_free(tn_entry(context->queues.next, struct tn_queue, member));
-	admin->device->context[context->id] = NULL;
-	if (!MUTANT(usage_of_context))
-		tn_usage_add(&context->group->usage, &context->usage);
-	context->group->contexts--;
-	free(context->table.map);
-	free(context);
+	context_free(context);
 	return TDI_AS_OK;
 }
 
@@ -697,6 +834,7 @@ static int quiesce(struct admin *admin)
 		tn_context_hold(admin->device->context[i]);
 		tn_context_release(admin->device->context[i]);
 	}
+	tn_events_pause(admin->device, true);
 	return TDI_AS_OK;
 }
 
@@ -711,6 +849,7 @@ static int resume(struct admin *admin)
 	if (!device->quiesced)
 		return TDI_AS_STATE;
 	device->quiesced = false;
+	tn_events_pause(device, device->fenced);
 	for (i = 0; i < TN_MAX_QUEUES; i++)
 		if (device->queue[i] && !MUTANT(resume_tails))
 			tn_device_kick(device, i, device->queue[i]->generation);
@@ -726,6 +865,8 @@ static int (*const handler[])(struct admin *admin) = {
 	[TDI_ADMIN_ABORT] = abort_command,
 	[TDI_ADMIN_QUIESCE] = quiesce,
 	[TDI_ADMIN_RESUME] = resume,
+	[TDI_ADMIN_EQ_CREATE] = eq_create,
+	[TDI_ADMIN_EQ_DESTROY] = eq_destroy,
 	[TDI_ADMIN_GROUP_CREATE] = group_create,
 	[TDI_ADMIN_GROUP_MODIFY] = group_modify,
 	[TDI_ADMIN_GROUP_DESTROY] = group_destroy,
@@ -745,6 +886,9 @@ static int run(struct admin *admin)
 
 	if (opcode >= sizeof(handler) / sizeof(handler[0]) || !handler[opcode])
 		return TDI_AS_OPCODE;
+	if ((opcode == TDI_ADMIN_EQ_CREATE || opcode == TDI_ADMIN_EQ_DESTROY) &&
+	    !(admin->device->accepted & TDI_F_EVENT_QUEUES))
+		return TDI_AS_OPCODE;
 	if (admin->sqe->reserved)
 		return TDI_AS_RESERVED;
 	return handler[opcode](admin);
@@ -760,4 +904,25 @@ void tn_admin(struct tn_device *device, struct tn_space *space, const struct tdi
 	tn_device_lock(device);
 	cqe->status = (__u16)run(&admin);
 	tn_device_unlock(device);
+}
+
+void tn_admin_reset(struct tn_device *device)
+{
+	uint32_t i;
+
+	/* No command from before has an effect afterwards, and none gets a CQE: that is the host's to write. [RST-12] */
+	tn_device_freeze(device);
+	device->fenced = true;
+	for (i = 0; i < TN_MAX_CONTEXTS; i++)
+		if (device->context[i])
+			context_free(device->context[i]);
+	memset(device->group, 0, sizeof(device->group));
+	for (i = 0; i < TN_MAX_EQS; i++)
+		if (device->events.eq[i].live)
+			tn_eq_free(device, &device->events.eq[i]);
+	memset(&device->log, 0, sizeof(device->log));
+	device->quiesced = false;
+	device->accepted = 0;
+	tn_events_pause(device, true);
+	tn_device_thaw(device);
 }

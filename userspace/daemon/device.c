@@ -64,6 +64,76 @@ void tn_context_release(struct tn_context *context)
 		tn_device_wake(context->device);
 }
 
+void tn_device_freeze(struct tn_device *device)
+{
+	uint32_t i;
+
+	tn_device_lock(device);
+	for (i = 0; i < TN_MAX_CONTEXTS; i++)
+		if (device->context[i])
+			tn_context_hold(device->context[i]);
+}
+
+void tn_device_thaw(struct tn_device *device)
+{
+	uint32_t i;
+
+	for (i = 0; i < TN_MAX_CONTEXTS; i++)
+		if (device->context[i])
+			tn_context_release(device->context[i]);
+	tn_device_unlock(device);
+}
+
+void tn_device_fence(struct tn_device *device, bool fenced)
+{
+	uint32_t i;
+
+	tn_device_freeze(device);
+	device->fenced = fenced;
+	tn_events_pause(device, device->fenced || device->quiesced);
+	for (i = 0; i < TN_MAX_QUEUES && !fenced; i++)
+		if (device->queue[i])
+			tn_device_kick(device, i, device->queue[i]->generation);
+	tn_device_thaw(device);
+	tn_device_wake(device);
+}
+
+bool tn_device_lose(struct tn_device *device, uint64_t base, uint64_t bytes)
+{
+	uint64_t now = tn_device_now(device);
+	bool whole = true;
+	uint32_t i, j;
+
+	for (i = 0; i < device->options.max_queues; i++) {
+		struct tn_queue *queue = device->queue[i];
+
+		for (j = 0; queue && j < 4; j++)
+			if (queue->state == TDI_QUEUE_RUNNING && tn_view_overlaps(&queue->view[j], base, bytes))
+				tn_queue_stop(queue, TDI_STOP_ADDRESS, now);
+	}
+	pthread_mutex_lock(&device->events.lock);
+	for (i = 0; i < TN_MAX_EQS; i++) {
+		struct tn_eq *eq = &device->events.eq[i];
+
+		if (!eq->live || !tn_view_overlaps(&eq->ring, base, bytes))
+			continue;
+		tn_view_close(&eq->ring);
+		whole = false;
+	}
+	pthread_mutex_unlock(&device->events.lock);
+	return whole;
+}
+
+void tn_device_doorbell(struct tn_device *device, uint32_t id)
+{
+	tn_device_lock(device);
+	if (id < TN_MAX_QUEUES && device->queue[id]) {
+		tn_device_kick(device, id, device->queue[id]->generation);
+		tn_device_wake(device);
+	}
+	tn_device_unlock(device);
+}
+
 void tn_device_kick(struct tn_device *device, uint32_t id, uint32_t generation)
 {
 	struct tn_queue *queue = id < TN_MAX_QUEUES ? device->queue[id] : NULL;
@@ -100,13 +170,19 @@ void tn_identify(const struct tn_device *device, struct tdi_identify *identify)
 {
 	memset(identify, 0, sizeof(*identify));
 	identify->version = TDI_VERSION(TDI_VERSION_MAJOR, TDI_VERSION_MINOR);
-	identify->features = TDI_F_TENSOR;
+	identify->features = device->accepted;
 	identify->opcodes[0] = tn_exec_opcodes();
-	identify->tensor_ops = tn_tensor_ops();
-	identify->dtypes = tn_tensor_dtypes();
+	if (device->accepted & TDI_F_TENSOR) {
+		identify->tensor_ops = tn_tensor_ops();
+		identify->dtypes = tn_tensor_dtypes();
+	} else {
+		identify->opcodes[0] &= ~(1ULL << TDI_OP_TENSOR);
+	}
+	if (device->accepted & TDI_F_EVENT_QUEUES)
+		identify->max_eqs = TN_MAX_EQS;
 	identify->max_groups = TN_MAX_GROUPS;
 	identify->max_contexts = TN_MAX_CONTEXTS;
-	identify->max_queues = TN_MAX_QUEUES;
+	identify->max_queues = device->options.max_queues;
 	identify->max_buffers = TN_MAX_BUFFERS;
 	identify->max_depth_log2 = TN_MAX_DEPTH_LOG2;
 	identify->units = (__u16)device->options.workers;
@@ -152,6 +228,10 @@ int tn_device_create(const struct tn_device_options *options, struct tn_device *
 	device->options = *options;
 	if (options->virtual_clock)
 		device->options.spin_ns = 0;	/* virtual time doesn't pass by polling */
+	if (!device->options.max_queues)
+		device->options.max_queues = TN_MAX_QUEUES;
+	device->accepted = TDI_F_TENSOR;
+	tn_events_init(&device->events);
 	tn_list_init(&device->turns);
 	tn_list_init(&device->parked);
 	pthread_mutex_init(&device->lock, NULL);
@@ -215,6 +295,7 @@ void tn_device_destroy(struct tn_device *device)
 		tn_admin(device, &device->space, &sqe, &cqe);
 	}
 	stop_workers(device, device->options.workers);
+	pthread_mutex_destroy(&device->events.lock);
 	pthread_cond_destroy(&device->boundary);
 	pthread_mutex_destroy(&device->lock);
 	close(device->wake);

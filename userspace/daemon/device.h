@@ -9,7 +9,7 @@
  * a call that may block is made. A worker that runs a queue owns
  * everything in struct tn_queue marked "runner", and may read the context's buffer table. Whoever changes a
  * table or a queue takes the context by tn_context_hold(), which waits until no worker runs in it, one unit
- * of work at most. There is no other lock.
+ * of work at most. device->events.lock covers event queues and latches; it is taken last, by workers too.
  */
 #ifndef TN_DEVICE_H
 #define TN_DEVICE_H
@@ -29,6 +29,7 @@
 #define TN_MAX_CONTEXTS		1024
 #define TN_MAX_QUEUES		16384
 #define TN_MAX_BUFFERS		4096
+#define TN_MAX_EQS		64
 #define TN_MAX_BUFFER_BYTES	(1ULL << 40)
 #define TN_MAX_DEPTH_LOG2	15
 #define TN_MAX_WORKERS		64
@@ -51,6 +52,49 @@ struct tn_group {
 	struct tdi_usage usage;		/* of contexts that are gone */
 };
 
+enum tn_latch_state {
+	TN_LATCH_IDLE,
+	TN_LATCH_DELAYED,	/* its entry must wait for moderation or RESUME; in eq->delayed */
+	TN_LATCH_OUTSTANDING,	/* its entry isn't consumed yet */
+	TN_LATCH_DUE,		/* and another one is due then */
+};
+
+/* What may have one entry at a time in an event queue: a type of event and its object. [EVQ-3, EVQ-6] */
+struct tn_latch {
+	uint8_t state;
+	uint8_t type;			/* enum tdi_event_type */
+	uint32_t id;
+	uint32_t hint;
+	uint32_t entry;			/* index of its entry */
+	uint32_t moderation_ns;
+	uint64_t next_at;		/* no entry sooner */
+	struct tn_eq *eq;		/* NULL: there is none */
+	struct tn_list delayed;
+};
+
+struct tn_eq {
+	bool live;
+	uint32_t mask;
+	uint32_t vector;
+	uint32_t moderation_ns;
+	uint64_t next_at;		/* no DUE entry sooner */
+	uint32_t head;			/* consumed */
+	uint32_t written;
+	uint32_t reserved;		/* entries that its objects may need */
+	uint32_t orphans;		/* entries not consumed whose object is gone */
+	struct tn_view ring;		/* host NULL: the host took the memory away */
+	struct tn_latch **owner;	/* by slot; NULL: an orphan's */
+	struct tn_list delayed;
+};
+
+struct tn_events {
+	pthread_mutex_t lock;
+	bool paused;			/* QUIESCE, or no bus mastering: write nothing */
+	uint32_t delayed;		/* atomic: latches in that state */
+	struct tn_latch error;
+	struct tn_eq eq[TN_MAX_EQS];
+};
+
 /* Lives from CONTEXT_CREATE to CONTEXT_DESTROY, which destroys its queues and maps first. */
 struct tn_context {
 	struct tn_device *device;
@@ -63,6 +107,7 @@ struct tn_context {
 	uint32_t running;		/* workers in it */
 	uint32_t holds;			/* no worker may enter while not 0 */
 	struct tdi_usage usage;		/* of queues that are gone */
+	struct tn_latch fault;
 	/* arbiter */
 	struct tn_list active;		/* queues that are polled, by tn_queue.active */
 	struct tn_list turn;		/* in device->turns while @active is not empty */
@@ -79,6 +124,8 @@ struct tn_queue {
 	const struct tdi_sqe *sq;
 	struct tdi_device_page *page;
 	struct tdi_cqe *cq;
+	struct tn_view view[4];		/* where these four are */
+	struct tn_latch due, stopped;
 	struct tn_list member;
 
 	uint8_t state;			/* enum tdi_queue_state */
@@ -117,9 +164,12 @@ struct tn_device_options {
 	uint32_t workers;		/* 1 to 64; 1 with the virtual clock */
 	uint64_t spin_ns;		/* longest polling of an idle queue */
 	const char *serial;
-	/* Called by a worker, with or without the lock; must not block. */
+	uint32_t max_queues;		/* 0: TN_MAX_QUEUES */
+	uint32_t vectors;		/* interrupts for event queues */
+	/* Called by a worker, with or without the lock; must not block. The first two without, the third with event queues. */
 	void (*notice)(void *attach, uint32_t queue);
 	void (*stopped)(void *attach, uint32_t queue);
+	void (*interrupt)(void *attach, uint32_t vector);
 	void *attach;
 };
 
@@ -129,10 +179,12 @@ struct tn_device {
 	pthread_cond_t boundary;	/* a context's last worker left it */
 	struct tn_device_options options;
 	struct tn_space space;		/* of IDENTIFY's and GET_LOG's data; the attach side's memory */
-	uint64_t accepted;		/* features */
+	uint64_t accepted;		/* features; changes only while there is no context */
 	uint64_t virtual_now;		/* ns; with the virtual clock */
 	bool stopping;
 	bool quiesced;
+	bool fenced;			/* must not access host memory */
+	struct tn_events events;
 	struct tn_list turns;		/* contexts with active queues, next first */
 	struct tn_list parked;		/* queues at a WAIT */
 	int epoll;			/* kicks, and wake */
@@ -154,6 +206,15 @@ void tn_identify(const struct tn_device *device, struct tdi_identify *identify);
 /* Keep workers out of a context until tn_context_release(); called with the lock, which it may drop. */
 void tn_context_hold(struct tn_context *context);
 void tn_context_release(struct tn_context *context);
+/* The same for all contexts; takes the lock and keeps it. What a space holds may be changed in between. */
+void tn_device_freeze(struct tn_device *device);
+void tn_device_thaw(struct tn_device *device);
+/* End all access to host memory, or allow it again. */
+void tn_device_fence(struct tn_device *device, bool fenced);
+/* While frozen: the addresses are going. Queues that lie there stop; false: so does an event queue. */
+bool tn_device_lose(struct tn_device *device, uint64_t base, uint64_t bytes);
+/* The doorbell of whatever queue has this id. */
+void tn_device_doorbell(struct tn_device *device, uint32_t queue);
 /* A kick for a queue: poll it again. A stale id is ignored. */
 void tn_device_kick(struct tn_device *device, uint32_t queue, uint32_t generation);
 /* Have writes to eventfd @fd kick a queue; the caller keeps it open until QUEUE_DESTROY has completed. */
@@ -166,12 +227,32 @@ void tn_device_unlock(struct tn_device *device);
 /* admin.c: run one admin command whose addresses are in @space. Blocks for one unit of work at most. */
 void tn_admin(struct tn_device *device, struct tn_space *space, const struct tdi_admin_sqe *sqe,
 	      struct tdi_admin_cqe *cqe);
+/* Controller reset: forget all objects without another access to host memory. Leaves the device fenced. */
+void tn_admin_reset(struct tn_device *device);
+
+/* eventq.c */
+void tn_events_init(struct tn_events *events);
+void tn_latch_init(struct tn_latch *latch, enum tdi_event_type type, uint32_t id, struct tn_eq *eq,
+		   uint32_t moderation_ns);
+void tn_latch_drop(struct tn_device *device, struct tn_latch *latch);
+void tn_latch_set(struct tn_device *device, struct tn_latch *latch, uint32_t hint, uint64_t now);
+/* May @eq promise so many more entries? With the lock, and it does. */
+bool tn_eq_reserve(struct tn_device *device, struct tn_eq *eq, uint32_t entries);
+void tn_eq_unreserve(struct tn_device *device, struct tn_eq *eq, uint32_t entries);
+void tn_eq_free(struct tn_device *device, struct tn_eq *eq);
+/* The host has consumed entries up to @head. */
+void tn_eq_head(struct tn_device *device, uint32_t eq, uint32_t head);
+void tn_events_pause(struct tn_device *device, bool paused);
+/* Write entries whose time has come; how long until the next one's does, -1 for ever. */
+int64_t tn_events_expire(struct tn_device *device, uint64_t now);
 
 /* queue.c; with the lock unless it says runner */
 void tn_queue_activate(struct tn_queue *queue, uint64_t now);
 /* Has it work? If not, and for long, it is no longer polled; if its tail lies, it is stopped. */
 bool tn_queue_poll(struct tn_queue *queue, uint64_t now);
 void tn_queue_end_current(struct tn_queue *queue, int status, uint64_t now);
+/* With the context held: it is never run again. */
+void tn_queue_stop(struct tn_queue *queue, enum tdi_stop_reason reason, uint64_t now);
 /* Runner: fetch and check the next command: TN_MORE, a status, or TN_NOTHING. */
 int tn_queue_begin(struct tn_queue *queue, uint64_t now);
 /* Runner, or with the lock and no runner: write the CQE of the command under way. */

@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "mem.h"
 #include "mutant.h"
 
-/* The first region that ends beyond @address. */
-static uint32_t find(const struct tn_space *space, uint64_t address)
+uint32_t tn_space_find(const struct tn_space *space, uint64_t address)
 {
 	uint32_t low = 0, high = space->regions;
 
@@ -24,9 +24,9 @@ static uint32_t find(const struct tn_space *space, uint64_t address)
 	return low;
 }
 
-int tn_space_add(struct tn_space *space, uint64_t base, uint64_t bytes, void *host)
+int tn_space_add_for(struct tn_space *space, uint64_t base, uint64_t bytes, void *host, uint32_t rights)
 {
-	uint32_t i = find(space, base);
+	uint32_t i = tn_space_find(space, base);
 	uint64_t end;
 
 	if (!bytes || __builtin_add_overflow(base, bytes - 1, &end))
@@ -43,14 +43,19 @@ int tn_space_add(struct tn_space *space, uint64_t base, uint64_t bytes, void *ho
 		space->room = room;
 	}
 	memmove(&space->region[i + 1], &space->region[i], (space->regions - i) * sizeof(space->region[0]));
-	space->region[i] = (struct tn_region){ .base = base, .bytes = bytes, .host = host };
+	space->region[i] = (struct tn_region){ .base = base, .bytes = bytes, .host = host, .rights = rights };
 	space->regions++;
 	return 0;
 }
 
+int tn_space_add(struct tn_space *space, uint64_t base, uint64_t bytes, void *host)
+{
+	return tn_space_add_for(space, base, bytes, host, TDI_BUFFER_READ | TDI_BUFFER_WRITE);
+}
+
 void tn_space_remove(struct tn_space *space, uint64_t base)
 {
-	uint32_t i = find(space, base);
+	uint32_t i = tn_space_find(space, base);
 
 	if (i == space->regions || space->region[i].base != base)
 		return;
@@ -64,16 +69,70 @@ void tn_space_free(struct tn_space *space)
 	memset(space, 0, sizeof(*space));
 }
 
-void *tn_space_at(const struct tn_space *space, uint64_t address, uint64_t *bytes)
+void *tn_space_at(const struct tn_space *space, uint64_t address, uint32_t rights, uint64_t *bytes)
 {
-	uint32_t i = find(space, address);
+	uint32_t i = tn_space_find(space, address);
 	const struct tn_region *region;
 
-	if (i == space->regions || space->region[i].base > address)
+	if (i == space->regions || space->region[i].base > address || (space->region[i].rights & rights) != rights) {
+		if (space->missed)
+			space->missed(space->owner, address);
 		return NULL;
+	}
 	region = &space->region[i];
 	*bytes = region->bytes - (address - region->base);
 	return (char *)region->host + (address - region->base);
+}
+
+/* An IOMMU may show pages side by side that aren't: map each of them once more, in order. */
+static int gather(const struct tn_space *space, struct tn_view *view, uint32_t rights)
+{
+	uint64_t bytes = (view->bytes + TDI_PAGE_SIZE - 1) & ~(uint64_t)(TDI_PAGE_SIZE - 1), done, left;
+	char *to = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (to == MAP_FAILED)
+		return -ENOMEM;
+	for (done = 0; done < bytes; done += TDI_PAGE_SIZE) {
+		void *page = tn_space_at(space, view->address + done, rights, &left);
+		/* With an old size of 0 a shared mapping is not moved but made a second time. */
+		void *mapped = page && left >= TDI_PAGE_SIZE ?
+			mremap(page, 0, TDI_PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, to + done) : NULL;
+
+		if (mapped != to + done) {
+			munmap(to, bytes);
+			return mapped == MAP_FAILED && errno == ENOMEM ? -ENOMEM : -EFAULT;
+		}
+	}
+	view->host = to;
+	view->mapped = bytes;
+	return 0;
+}
+
+int tn_view_open(const struct tn_space *space, uint64_t address, uint64_t bytes, uint32_t rights,
+		 struct tn_view *view)
+{
+	uint64_t left;
+
+	*view = (struct tn_view){ .address = address, .bytes = bytes };
+	view->host = tn_space_at(space, address, rights, &left);
+	if (!view->host)
+		return -EFAULT;
+	if (left >= bytes)
+		return 0;
+	view->host = NULL;
+	return gather(space, view, rights);
+}
+
+void tn_view_close(struct tn_view *view)
+{
+	if (view->mapped)
+		munmap(view->host, view->mapped);
+	memset(view, 0, sizeof(*view));
+}
+
+bool tn_view_overlaps(const struct tn_view *view, uint64_t base, uint64_t bytes)
+{
+	return view->bytes && (view->address - base < bytes || base - view->address < view->bytes);
 }
 
 static const struct tn_map *lookup(const struct tn_table *table, uint32_t id)
@@ -133,7 +192,7 @@ static int resolve(const struct tn_table *table, const struct tn_map *map, uint6
 	}
 	if (__builtin_add_overflow(map->address, 8 * (at >> map->shift), &array))
 		return TDI_SC_DEVICE;
-	entry = tn_space_at(table->space, array, &contiguous);
+	entry = tn_space_at(table->space, array, TDI_BUFFER_READ, &contiguous);
 	if (!entry || contiguous < 8)
 		return TDI_SC_DEVICE;
 	in = at & ((1ULL << map->shift) - 1);
@@ -155,7 +214,7 @@ int tn_mem_span(const struct tn_table *table, uint32_t id, uint64_t offset, uint
 	status = resolve(table, map, offset, &address, &left);
 	if (status)
 		return status;
-	*host = tn_space_at(table->space, address, &contiguous);
+	*host = tn_space_at(table->space, address, rights, &contiguous);
 	if (!*host)
 		return TDI_SC_DEVICE;
 	if (*bytes > left)

@@ -18,6 +18,7 @@ struct tn_region {
 	uint64_t base;
 	uint64_t bytes;
 	void *host;
+	uint32_t rights;		/* TDI_BUFFER_READ, TDI_BUFFER_WRITE */
 };
 
 /*
@@ -28,13 +29,33 @@ struct tn_space {
 	struct tn_region *region;
 	uint32_t regions;
 	uint32_t room;
+	/* Told of each access that finds nothing, from any thread; must not block. May be NULL. */
+	void (*missed)(void *owner, uint64_t address);
+	void *owner;
 };
 
 int tn_space_add(struct tn_space *space, uint64_t base, uint64_t bytes, void *host);
+int tn_space_add_for(struct tn_space *space, uint64_t base, uint64_t bytes, void *host, uint32_t rights);
 void tn_space_remove(struct tn_space *space, uint64_t base);
 void tn_space_free(struct tn_space *space);
-/* The host's view of @address, and in *@bytes how much follows it there; NULL: nothing is there. */
-void *tn_space_at(const struct tn_space *space, uint64_t address, uint64_t *bytes);
+/* The number of the first region that ends beyond @address; @space->regions: none does. */
+uint32_t tn_space_find(const struct tn_space *space, uint64_t address);
+/* The host's view of @address, and in *@bytes how much follows it there; NULL: nothing with these rights is there. */
+void *tn_space_at(const struct tn_space *space, uint64_t address, uint32_t rights, uint64_t *bytes);
+
+/* Memory of a space in one piece for as long as a ring needs it, wherever its pages lie. */
+struct tn_view {
+	uint64_t address;
+	uint64_t bytes;
+	void *host;
+	uint64_t mapped;		/* bytes that were mapped for it alone */
+};
+
+/* 0, -EFAULT: it isn't all there, -ENOMEM. @address is 4 KiB aligned. */
+int tn_view_open(const struct tn_space *space, uint64_t address, uint64_t bytes, uint32_t rights,
+		 struct tn_view *view);
+void tn_view_close(struct tn_view *view);
+bool tn_view_overlaps(const struct tn_view *view, uint64_t base, uint64_t bytes);
 
 /* One entry of a buffer table; id 0 is a free one. */
 struct tn_map {

@@ -20,31 +20,43 @@ static uint32_t pending(struct tn_queue *queue)
 void tn_queue_activate(struct tn_queue *queue, uint64_t now)
 {
 	uint64_t spin_max = queue->context->device->options.spin_ns;
+	bool still;
 
 	if (queue->state != TDI_QUEUE_RUNNING)
 		return;
 	/* Would polling a little longer have found what the kick brings? */
 	if (queue->idle_since && now - queue->idle_since <= spin_max)
 		queue->spin_ns = 2 * queue->spin_ns < spin_max ? 2 * queue->spin_ns : spin_max;
-	tenon_store(&queue->page->flags, 0);
+	/* While quiesced no page is touched: the flags stay set, and the tenant kicks in vain. [ADM-31] */
+	still = queue->context->device->fenced || queue->context->device->quiesced;
+	if (!still)
+		tenon_store(&queue->page->flags, 0);
 	/* A command is seen with its kick, not when its turn comes: what lies between is waiting. [MET-5] */
 	queue->ready_at = now;
-	queue->idle_since = pending(queue) && !MUTANT(wait_from_kick) ? 0 : now;
+	queue->idle_since = !still && pending(queue) && !MUTANT(wait_from_kick) ? 0 : now;
 	tn_arbiter_add(queue);
 }
 
-static void stop(struct tn_queue *queue, enum tdi_stop_reason reason, uint64_t now)
+void tn_queue_stop(struct tn_queue *queue, enum tdi_stop_reason reason, uint64_t now)
 {
 	struct tn_device *device = queue->context->device;
 
 	queue->state = TDI_QUEUE_STOPPED;
 	queue->reason = reason;
-	if (!MUTANT(stop_ends))
+	if (device->fenced) {
+		/* Its CQ can't be reached: the host writes the CQE. */
+		queue->begun = false;
+		queue->parked = false;
+		tn_list_del(&queue->park);
+	} else if (!MUTANT(stop_ends)) {
 		tn_queue_end_current(queue, TDI_SC_ABORTED, now);
+	}
 	tn_arbiter_remove(queue);
 	if (!MUTANT(log_counts))
 		device->log.stopped_queues++;
-	if (!MUTANT(stop_wakes))
+	if (device->accepted & TDI_F_EVENT_QUEUES)
+		tn_latch_set(device, &queue->stopped, 0, now);
+	else if (!MUTANT(stop_wakes))
 		device->options.stopped(device->options.attach, queue->id);
 }
 
@@ -72,11 +84,11 @@ bool tn_queue_poll(struct tn_queue *queue, uint64_t now)
 	uint32_t count = pending(queue);
 
 	if (count > queue->depth && !MUTANT(tail_ahead)) {
-		stop(queue, TDI_STOP_TAIL_AHEAD, now);
+		tn_queue_stop(queue, TDI_STOP_TAIL_AHEAD, now);
 		return false;
 	}
 	if (queue->begun && !count && !MUTANT(tail_behind)) {
-		stop(queue, TDI_STOP_TAIL_BEHIND, now);
+		tn_queue_stop(queue, TDI_STOP_TAIL_BEHIND, now);
 		return false;
 	}
 	if (!queue->begun && !count) {
@@ -145,6 +157,9 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 		return TDI_SC_ABORTED;
 	if (queue->chain_failed && !MUTANT(link))
 		return TDI_SC_CANCELED;
+	/* A feature that isn't in force is inert. [NEG-3] */
+	if (exec->sqe.opcode == TDI_OP_TENSOR && !(queue->context->device->accepted & TDI_F_TENSOR))
+		return TDI_SC_OPCODE;
 	return tn_exec_begin(&queue->context->table, exec);
 }
 
@@ -187,10 +202,14 @@ void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
 	queue->done++;
 	if (tenon_ring_due(queue->producer, queue->noticed, queue->done)) {
 		__atomic_fetch_add(&device->log.notices, 1, __ATOMIC_RELAXED);
-		if (!MUTANT(notice))
+		if (device->accepted & TDI_F_EVENT_QUEUES)
+			tn_latch_set(device, &queue->due, queue->done, now);
+		else if (!MUTANT(notice))
 			device->options.notice(device->options.attach, queue->id);
 	}
 	queue->noticed = queue->done;
+	if (status == TDI_SC_DEVICE)
+		tn_latch_set(device, &queue->context->fault, 0, now);
 }
 
 void tn_queue_end_current(struct tn_queue *queue, int status, uint64_t now)

@@ -182,13 +182,16 @@ void *tn_worker_main(void *arg)
 		uint64_t now = tn_device_now(device);
 		int64_t left = expire(device, now);
 		struct tn_queue *queue = tn_arbiter_next(device, now);
+		int64_t event = tn_events_expire(device, now);
 
+		if (event >= 0 && (left < 0 || event < left))
+			left = event;
 		if (queue)
 			turn(worker, queue);
 		if (!queue && !tn_arbiter_polled(device)) {
 			/* Virtual time passes by work alone; without any it jumps to the next time-out. */
 			if (device->options.virtual_clock && left > 0 && tn_list_empty(&device->turns) &&
-			    !device->quiesced) {
+			    !device->quiesced && !device->fenced) {
 				spend(device, (uint64_t)left);
 				left = 0;
 			}

@@ -53,7 +53,7 @@ static struct tn_queue *next_queue(struct tn_context *context, uint64_t now)
 struct tn_queue *tn_arbiter_next(struct tn_device *device, uint64_t now)
 {
 	struct tn_list *node = device->turns.next, *last = device->turns.prev;
-	bool end = tn_list_empty(&device->turns) || (device->quiesced && !MUTANT(quiesced));
+	bool end = tn_list_empty(&device->turns) || (device->quiesced && !MUTANT(quiesced)) || device->fenced;
 
 	while (!end) {
 		struct tn_context *context = tn_entry(node, struct tn_context, turn);
@@ -79,7 +79,7 @@ bool tn_arbiter_polled(struct tn_device *device)
 {
 	struct tn_list *turn, *active;
 
-	if (device->quiesced && !MUTANT(quiesced))
+	if ((device->quiesced && !MUTANT(quiesced)) || device->fenced)
 		return false;
 	for (turn = device->turns.next; turn != &device->turns; turn = turn->next) {
 		struct tn_context *context = tn_entry(turn, struct tn_context, turn);
