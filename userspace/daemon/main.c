@@ -11,32 +11,39 @@
 
 #include <tenon/socket.h>
 
+#include "attach/pci.h"
 #include "attach/unix.h"
+#include "attach/vfio-user.h"
 #include "device.h"
 
 static const char usage[] =
-	"Usage: tenond --attach unix:PATH [OPTION]...\n"
-	"Serve an inference device in software on a unix socket.\n"
+	"Usage: tenond --attach unix:PATH|vfio-user:PATH [OPTION]...\n"
+	"Serve an inference device in software, to processes or to a virtual machine.\n"
 	"\n"
-	"  --attach unix:PATH       where to listen, e.g. unix:" TENON_SOCKET_DIR "/tenond.sock\n"
+	"  --attach unix:PATH       to processes; e.g. unix:" TENON_SOCKET_DIR "/tenond.sock\n"
+	"  --attach vfio-user:PATH  to QEMU's vfio-user-pci, as a PCIe function\n"
 	"  --engine reference       what runs commands (the only engine so far)\n"
 	"  --clock real|virtual     virtual: a command's cost is a function of the command\n"
 	"  --mode OCTAL             permissions of the socket (default 0660)\n"
 	"  --serial TEXT            serial number that the device tells (default 0)\n"
 	"  --workers N              execution units, 1 to 64 (default 1)\n"
 	"  --spin-us N              longest polling of an idle queue (default 50)\n"
+	"of vfio-user:\n"
+	"  --msi-only               MSI instead of MSI-X\n"
+	"of unix:\n"
 	"  --memory-max BYTES       memory of one context (default 256M; K, M, G allowed)\n"
 	"  --memory-total BYTES     memory of all contexts (default half of the host's)\n"
 	"  --contexts-max N         contexts in all, up to 256 (default 256)\n"
 	"  --contexts-per-uid N     contexts of one user, root excepted (default 64)\n"
 	"  --queues-max N           queues of one context, up to 64 (default 16)\n"
+	"\n"
 	"  --help, --version\n"
 	"\n"
 	"Ends cleanly on SIGTERM and SIGINT: each command that is left open ends ABORTED.\n";
 
 enum option_id {
 	OPT_ATTACH = 256, OPT_ENGINE, OPT_CLOCK, OPT_MODE, OPT_SERIAL, OPT_WORKERS, OPT_SPIN, OPT_MEMORY_MAX,
-	OPT_MEMORY_TOTAL, OPT_CONTEXTS_MAX, OPT_CONTEXTS_PER_UID, OPT_QUEUES_MAX, OPT_HELP, OPT_VERSION,
+	OPT_MEMORY_TOTAL, OPT_CONTEXTS_MAX, OPT_CONTEXTS_PER_UID, OPT_QUEUES_MAX, OPT_MSI_ONLY, OPT_HELP, OPT_VERSION,
 };
 
 static const struct option long_options[] = {
@@ -52,6 +59,7 @@ static const struct option long_options[] = {
 	{ "contexts-max", required_argument, NULL, OPT_CONTEXTS_MAX },
 	{ "contexts-per-uid", required_argument, NULL, OPT_CONTEXTS_PER_UID },
 	{ "queues-max", required_argument, NULL, OPT_QUEUES_MAX },
+	{ "msi-only", no_argument, NULL, OPT_MSI_ONLY },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -85,16 +93,22 @@ static uint64_t number(const char *name, const char *value, int base, uint64_t l
 	return result << shift;
 }
 
-static void parse(int argc, char **argv, struct tn_device_options *device, struct tn_unix_options *attach)
+static void parse(int argc, char **argv, struct tn_device_options *device, struct tn_unix_options *attach,
+		  struct tn_vfu_options *vfu)
 {
 	int id;
 
 	while ((id = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		switch (id) {
 		case OPT_ATTACH:
-			if (strncmp(optarg, "unix:", 5) || !optarg[5])
-				bad("attach", optarg, "must be unix:PATH");
-			attach->path = optarg + 5;
+			attach->path = NULL;
+			vfu->path = NULL;
+			if (!strncmp(optarg, "unix:", 5) && optarg[5])
+				attach->path = optarg + 5;
+			else if (!strncmp(optarg, "vfio-user:", 10) && optarg[10])
+				vfu->path = optarg + 10;
+			else
+				bad("attach", optarg, "must be unix:PATH or vfio-user:PATH");
 			break;
 		case OPT_ENGINE:
 			if (strcmp(optarg, "reference"))
@@ -107,6 +121,7 @@ static void parse(int argc, char **argv, struct tn_device_options *device, struc
 			break;
 		case OPT_MODE:
 			attach->mode = (mode_t)number("mode", optarg, 8, 0, 0777);
+			vfu->mode = attach->mode;
 			break;
 		case OPT_SERIAL:
 			if (strlen(optarg) >= sizeof(((struct tdi_identify *)0)->serial))
@@ -134,6 +149,9 @@ static void parse(int argc, char **argv, struct tn_device_options *device, struc
 		case OPT_QUEUES_MAX:
 			attach->queues_max = (uint32_t)number("queues-max", optarg, 10, 1, TDI_CONTEXT_QUEUES);
 			break;
+		case OPT_MSI_ONLY:
+			vfu->msi_only = true;
+			break;
 		case OPT_HELP:
 			fputs(usage, stdout);
 			exit(0);
@@ -145,12 +163,80 @@ static void parse(int argc, char **argv, struct tn_device_options *device, struc
 			exit(2);
 		}
 	}
-	if (optind < argc || !attach->path) {
-		fputs(optind < argc ? "tenond: takes options only\n" : "tenond: --attach unix:PATH is needed\n", stderr);
+	if (optind < argc || (!attach->path && !vfu->path)) {
+		fputs(optind < argc ? "tenond: takes options only\n" :
+		      "tenond: --attach unix:PATH or --attach vfio-user:PATH is needed\n", stderr);
 		exit(2);
 	}
 	if (device->virtual_clock && device->workers != 1)
 		bad("clock", "virtual", "needs --workers 1");
+}
+
+static void ready(const char *path)
+{
+	printf("tenond: ready on %s\n", path);
+	fflush(stdout);
+}
+
+static int serve_unix(struct tn_device_options *device_options, const struct tn_unix_options *attach_options, int stop)
+{
+	struct tn_device *device;
+	struct tn_unix *attach;
+	int error = tn_unix_create(attach_options, &attach);
+
+	if (error)
+		return error;
+	device_options->notice = tn_unix_notice;
+	device_options->stopped = tn_unix_stopped;
+	device_options->attach = attach;
+	error = tn_device_create(device_options, &device);
+	if (error) {
+		fprintf(stderr, "tenond: can't start the device: %s\n", strerror(-error));
+		tn_unix_destroy(attach);
+		return error;
+	}
+	error = tn_unix_start(attach, device);
+	if (!error) {
+		ready(attach_options->path);
+		error = tn_unix_serve(attach, stop);
+		if (error)
+			fprintf(stderr, "tenond: %s\n", strerror(-error));
+	}
+	tn_unix_destroy(attach);
+	tn_device_destroy(device);
+	return error;
+}
+
+static int serve_vfu(struct tn_device_options *device_options, const struct tn_vfu_options *attach_options, int stop)
+{
+	struct tn_device *device;
+	struct tn_vfu *attach;
+	int error = tn_vfu_create(attach_options, &attach);
+
+	if (error)
+		return error;
+	device_options->notice = tn_vfu_notice;
+	device_options->stopped = tn_vfu_notice;
+	device_options->interrupt = tn_vfu_interrupt;
+	device_options->vectors = TN_PCI_VECTORS;
+	device_options->max_queues = TN_PCI_QUEUES;
+	device_options->attach = attach;
+	error = tn_device_create(device_options, &device);
+	if (error) {
+		fprintf(stderr, "tenond: can't start the device: %s\n", strerror(-error));
+		tn_vfu_destroy(attach);
+		return error;
+	}
+	error = tn_vfu_start(attach, device);
+	if (!error) {
+		ready(attach_options->path);
+		error = tn_vfu_serve(attach, stop);
+		if (error)
+			fprintf(stderr, "tenond: %s\n", strerror(-error));
+	}
+	tn_vfu_destroy(attach);
+	tn_device_destroy(device);
+	return error;
 }
 
 int main(int argc, char **argv)
@@ -159,9 +245,8 @@ int main(int argc, char **argv)
 		.workers = 1,
 		.spin_ns = 50000,
 		.serial = "0",
-		.notice = tn_unix_notice,
-		.stopped = tn_unix_stopped,
 	};
+	struct tn_vfu_options vfu_options = { .mode = 0660 };
 	struct tn_unix_options attach_options = {
 		.mode = 0660,
 		.memory_total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 2,
@@ -172,12 +257,10 @@ int main(int argc, char **argv)
 		.queues_max = 16,
 		.depth_max = 1u << TN_MAX_DEPTH_LOG2,
 	};
-	struct tn_device *device;
-	struct tn_unix *attach;
 	sigset_t signals;
 	int error, stop;
 
-	parse(argc, argv, &device_options, &attach_options);
+	parse(argc, argv, &device_options, &attach_options, &vfu_options);
 
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&signals);
@@ -190,26 +273,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 
-	error = tn_unix_create(&attach_options, &attach);
-	if (error)
-		return 1;
-	device_options.attach = attach;
-	error = tn_device_create(&device_options, &device);
-	if (error) {
-		fprintf(stderr, "tenond: can't start the device: %s\n", strerror(-error));
-		tn_unix_destroy(attach);
-		return 1;
-	}
-	error = tn_unix_start(attach, device);
-	if (!error) {
-		printf("tenond: ready on %s\n", attach_options.path);
-		fflush(stdout);
-		error = tn_unix_serve(attach, stop);
-		if (error)
-			fprintf(stderr, "tenond: %s\n", strerror(-error));
-	}
-	tn_unix_destroy(attach);
-	tn_device_destroy(device);
+	error = vfu_options.path ? serve_vfu(&device_options, &vfu_options, stop) :
+		serve_unix(&device_options, &attach_options, stop);
 	close(stop);
 	return error ? 1 : 0;
 }

@@ -11,8 +11,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +18,7 @@
 
 #include "../device.h"
 #include "../mutant.h"
+#include "listen.h"
 #include "unix.h"
 
 /* Where a client's memory begins in its address space, and what is left free behind each piece. */
@@ -929,55 +928,14 @@ int tn_unix_serve(struct tn_unix *attach, int stop_fd)
 
 /* ----------------------------------------------------------------------------- start and end */
 
-/* The socket file of a daemon that is gone may stay behind; that of a living one is left alone. */
-static int clear_path(const struct sockaddr_un *address)
-{
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	int error = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (!connect(fd, (const struct sockaddr *)address, sizeof(*address))) {
-		fprintf(stderr, "tenond: %s: another tenond serves it; stop that one or choose another path\n",
-			address->sun_path);
-		error = -EADDRINUSE;
-	} else if (errno == ECONNREFUSED) {
-		unlink(address->sun_path);
-	}
-	close(fd);
-	return error;
-}
-
 static int listen_on(struct tn_unix *attach)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = attach };
-	const char *path = attach->options.path;
-	mode_t mask;
-	int error;
 
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		fprintf(stderr, "tenond: %s: longer than the %zu bytes that a socket's path may have\n", path,
-			sizeof(address.sun_path) - 1);
-		return -ENAMETOOLONG;
-	}
-	strcpy(address.sun_path, path);
-	error = clear_path(&address);
-	if (error)
-		return error;
-	attach->listen = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* The mode holds from the first moment on. */
-	mask = umask(~attach->options.mode & 0777);
-	if (attach->listen < 0 || bind(attach->listen, (struct sockaddr *)&address, sizeof(address)) ||
-	    listen(attach->listen, 128))
-		error = -errno;
-	umask(mask);
-	if (!error && epoll_ctl(attach->epoll, EPOLL_CTL_ADD, attach->listen, &event))
-		error = -errno;
-	if (error)
-		fprintf(stderr, "tenond: %s: %s%s\n", path, strerror(-error),
-			error == -ENOENT ? "; make its directory first" : "");
-	return error;
+	attach->listen = tn_listen(attach->options.path, SOCK_SEQPACKET, attach->options.mode);
+	if (attach->listen < 0)
+		return attach->listen;
+	return epoll_ctl(attach->epoll, EPOLL_CTL_ADD, attach->listen, &event) ? -errno : 0;
 }
 
 int tn_unix_create(const struct tn_unix_options *options, struct tn_unix **result)
