@@ -124,6 +124,9 @@ OPERATIONS = {
                    small(9), b''),
     'dequantize-i32': (op(11, 1, a_zero=4, scale=0.125) + tensor(RW, 0, I32, [9]) + tensor(WRITE, 0, F32, [9]),
                        small(36), b''),
+    'relu-i8': (op(4, 1, a_zero=-3) + tensor(READ, 0, I8, [7]) + tensor(WRITE, 0, I8, [7]), b'', bytes(range(250, 256)) + b'\3'),
+    'argmax-i64': (op(7, 1, flags=1, axis=1) + tensor(RW, 0, F32, [2, 5]) + tensor(WRITE, 0, I64, [2, 1]),
+                   struct.pack('<10f', *range(10)), b''),
     'no-operator': (op(12, 1) + tensor(RW, 0, F32, [9]) + tensor(WRITE, 0, F32, [9]), b'', b''),
     'beyond': (op(4, 1) + tensor(RW, 0, F32, [2, 2], [2**63, 4]) + tensor(WRITE, 0, F32, [2, 2]), b'', b''),
 }
@@ -142,6 +145,7 @@ PLAIN = {
     'wait': [wait(RW, 0, 2**63)],
     'wait-there': [wait(READ, 8, 0)],
     'no-opcode': [sqe(0x55)],
+    'exec': [sqe(5)],
     'no-right': [fill(READ, 0, 8, 0, 1)],
 }
 
@@ -237,6 +241,9 @@ def admin_inputs():
         'wrong': made + [context(0x19, generation=8), admin(0x21, struct.pack('<I', 5), 12), group(0x12),
                          buffer_map(0x02000001, 3, 1, 0, 0x14000, 12), buffer_map(0x02000009, 3, 2**40, 0, 0, 63),
                          queue_create(6, 16), queue_create(5)],
+        'identify': [data(1, 0, 0, length=4096), admin(0x04)],
+        'quiesce': [admin(0x06), admin(0x06), admin(0x04), admin(0x07), admin(0x07)],
+        'unoffered': [admin(opcode, generation=1) for opcode in (0x03, 0x08, 0x09, 0x30, 0x31, 0x38, 0x39, 0xff)],
         'aliases': [group(0x10), context(0x18), buffer_map(0x01000001, 7, 0x10000, 0, 0x10000, 63), queue_create()],
     }
     for name, commands_ in cases.items():

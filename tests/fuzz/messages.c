@@ -5,7 +5,8 @@
  * Input: messages, each with its length in two bytes before it; the highest bit says that a descriptor comes along.
  *
  * Each message gets one reply that fits it, with the descriptors that it should have, or ends the connection if
- * it must; when the client is gone, nothing of it is left. [SOC-4, SOC-5, SOC-7, SOC-8, SOC-24]
+ * it must; a client with manners is served after it as before; when the first is gone, nothing of it is left.
+ * [SOC-4, SOC-5, SOC-7, SOC-8, SOC-24, SOC-26]
  */
 #include "fuzz.h"
 
@@ -22,7 +23,7 @@
 
 static struct tn_unix *attach;
 static struct tn_device *device;
-static int carried;
+static int carried, neighbour;
 
 static void begin(void)
 {
@@ -139,42 +140,76 @@ static bool check_reply(int fd, const struct tenon_msg *head, size_t bytes)
 	return !must_end;
 }
 
-/* No context, queue, or memory of a client is left. */
+/* Of contexts and queues, nothing is left but the neighbour's context. */
 static void check_empty(void)
 {
-	unsigned int i;
+	unsigned int i, contexts = 0;
 
 	tn_device_lock(device);
 	for (i = 0; i < TN_MAX_CONTEXTS; i++)
-		if (device->context[i])
-			bug("context %u is left", i);
+		contexts += device->context[i] != NULL;
+	if (contexts != 1)
+		bug("%u contexts are left", contexts);
 	for (i = 0; i < TN_MAX_QUEUES; i++)
 		if (device->queue[i])
 			bug("queue %u is left", i);
 	tn_device_unlock(device);
 }
 
+static int connection(void)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) || tn_unix_adopt(attach, ends[1]))
+		bug("no connection");
+	return ends[0];
+}
+
+/* One that has a context from the first input on asks something and gets its answer. */
+static void ask_neighbour(void)
+{
+	struct tenon_msg status = { .size = sizeof(status), .type = TENON_MSG_STATUS, .id = 77 };
+	struct tenon_msg_hello hello = {
+		.head = { .size = sizeof(hello), .type = TENON_MSG_HELLO }, .major = TENON_SOCKET_MAJOR,
+	};
+	struct tenon_reply_status reply;
+
+	if (!neighbour) {
+		neighbour = connection();
+		send_message(neighbour, &hello, sizeof(hello), false);
+		serve();
+		if (!check_reply(neighbour, &hello.head, sizeof(hello)))
+			bug("no context for the neighbour");
+	}
+	send_message(neighbour, &status, sizeof(status), false);
+	serve();
+	if (recv(neighbour, &reply, sizeof(reply), MSG_DONTWAIT) != sizeof(reply) || reply.head.error ||
+	    reply.head.id != 77 || reply.status.queues)
+		bug("the neighbour isn't served");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
 	static uint64_t message[0x8000 / 8];
-	int ends[2];
+	int fd;
 
 	if (!attach)
 		begin();
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) || tn_unix_adopt(attach, ends[1]))
-		bug("no connection");
+	ask_neighbour();
+	fd = connection();
 	while (in.left) {
 		uint32_t length = take_u16(&in);
 		size_t bytes = (length & 0x7fff) < in.left ? length & 0x7fff : in.left;
 
 		take(&in, message, bytes);
-		send_message(ends[0], message, bytes, length >> 15);
+		send_message(fd, message, bytes, length >> 15);
 		serve();
-		if (!check_reply(ends[0], (const void *)message, bytes))
+		if (!check_reply(fd, (const void *)message, bytes))
 			break;
 	}
-	close(ends[0]);
+	ask_neighbour();
+	close(fd);
 	serve();
 	check_empty();
 	return 0;
