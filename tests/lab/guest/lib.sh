@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-# For the tests in the guest: TAP, and two devices. MEMORY has registers that the test itself writes: it is a
-# display adapter whose BAR0 is plain memory. CLASS has the class of a TDI device and nothing else of it.
+# For the tests in the guest: TAP, and devices. MEMORY has registers that the test itself writes: it is a
+# display adapter whose BAR0 is plain memory. CLASS has the class of a TDI device and nothing else of it. A test
+# with a line "# device: tenond" has DEVICE, which is one.
 FILE=/modules/tenon/tenon.ko
 DRIVER=/sys/bus/pci/drivers/tenon
 number=0
@@ -25,6 +26,22 @@ pci()
 	for device in /sys/bus/pci/devices/*; do
 		[ "$(cat "$device/vendor" "$device/device" | tr -d '\n')" != "0x${1%:*}0x${1#*:}" ] || basename "$device"
 	done
+}
+
+# The address of the PCI device of a class, but for one.
+class()
+{
+	for device in /sys/bus/pci/devices/*; do
+		[ "$(cat "$device/class")" != "$1" ] || [ "$(basename "$device")" = "$2" ] || basename "$device"
+	done
+}
+
+# Loads the module with tenond's function plugged in, which must then be DEVICE and bound by its class.
+load_with_device()
+{
+	DEVICE=$(await class 0x120000 "$CLASS")
+	check 'load' insmod $FILE
+	check 'bound' bound "$DEVICE"
 }
 
 # registers [WORD...]: what the memory device answers, 32-bit words; without any, prints what it has now.
