@@ -62,7 +62,7 @@ static void test_foreign_ids(void **state)
 	}
 	untouched(f);
 
-	/* Both have this one. */
+	/* Both have this one, and at the same transport address: the first that tenond gives a client. [SOC-15] */
 	assert_int_equal(f->treasure[0].id, f->a.id);
 	put_fill(raw_sqe(&f->q), f->treasure[0].id, 0, 4096, 0x11, 1);
 	expect(f, TDI_SC_OK, 0);
@@ -70,6 +70,7 @@ static void test_foreign_ids(void **state)
 	put_copy(raw_sqe(&f->q), f->b.id, 0, f->treasure[0].id, 0, 4096);
 	expect(f, TDI_SC_OK, 0);
 	assert_true(all_bytes(f->b.data, 0x11, 4096));
+	untouched(f);
 }
 
 /* Requests about what belongs to another connection find nothing. */
