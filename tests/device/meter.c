@@ -437,10 +437,13 @@ static struct tdi_sqe random_command(void)
 		break;
 	case 7:
 		sqe.opcode = (uint8_t)random_u32();
-		if (sqe.opcode == TDI_OP_TENSOR)
-			sqe.flags = 0x80;	/* refused without a descriptor */
+		break;
+	case 8:
+		sqe.opcode = TDI_OP_TENSOR;
 		break;
 	}
+	if (sqe.opcode == TDI_OP_TENSOR)
+		sqe.flags = 0x80;	/* refused without a descriptor, if it isn't canceled */
 	if (random_below(3) == 0)
 		sqe.flags |= TDI_SQE_LINK;
 	return sqe;
