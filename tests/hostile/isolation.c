@@ -70,7 +70,7 @@ static void test_foreign_ids(void **state)
 	put_copy(raw_sqe(&f->q), f->b.id, 0, f->treasure[0].id, 0, 4096);
 	expect(f, TDI_SC_OK, 0);
 	assert_true(all_bytes(f->b.data, 0x11, 4096));
-	untouched(f);
+	assert_true(all_bytes(f->treasure[0].data, 0x77, 4096));
 }
 
 /* Requests about what belongs to another connection find nothing. */
