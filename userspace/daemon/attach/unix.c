@@ -37,7 +37,8 @@
 
 /*
  * As little room for unread replies, or notices, as the kernel allows: about six of them. The descriptors of
- * replies count against the RLIMIT_NOFILE of our user, so a client that doesn't read would use up what others need.
+ * replies count against the RLIMIT_NOFILE of our user, so a client that doesn't read would use up what others
+ * need.
  */
 #define REPLY_ROOM	1
 #define FDS_UNREAD	(8 * TENON_SOCKET_FDS)
@@ -118,8 +119,8 @@ void tn_unix_notice(void *arg, uint32_t queue)
 	ssize_t done;
 
 	/*
-	 * A full socket is readable already, and a client that closed its end is on its way out. The sender takes
-	 * no lock that a reader sleeps with, unlike that of a pipe: this can't be made to block.
+	 * A full socket is readable already, and a client that closed its end is on its way out. The sender
+	 * takes no lock that a reader sleeps with, unlike that of a pipe: this can't be made to block.
 	 */
 	done = send(attach->ring[queue]->notice, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	(void)done;
@@ -177,7 +178,9 @@ static int share(const char *name, uint64_t bytes, int seals, void **host)
 		close(fd);
 		return error;
 	}
-	if (fcntl(fd, F_ADD_SEALS, (MUTANT(seal_size) ? 0 : F_SEAL_SHRINK | F_SEAL_GROW) | F_SEAL_SEAL | seals)) {
+	if (!MUTANT(seal_size))
+		seals |= F_SEAL_SHRINK | F_SEAL_GROW;
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | seals)) {
 		error = -errno;
 		munmap(map, bytes);
 		close(fd);
@@ -570,10 +573,10 @@ static void interrupt(int signal)
 }
 
 /*
- * Nothing is taken of the descriptors that a client sends. But if the client has closed its own, the kernel ends
- * the file when we receive the message or close the socket, in this thread, and the end of a TCP socket with
- * SO_LINGER sleeps as long as the client asked for. A signal ends that sleep; again and again, since the first
- * may come too early.
+ * Nothing is taken of the descriptors that a client sends. But if the client has closed its own, the kernel
+ * ends the file when we receive the message or close the socket, in this thread, and the end of a TCP socket
+ * with SO_LINGER sleeps as long as the client asked for. A signal ends that sleep; again and again, since the
+ * first may come too early.
  */
 static void dropping(struct tn_unix *attach, bool on)
 {
@@ -941,7 +944,8 @@ static int listen_on(struct tn_unix *attach)
 int tn_unix_create(const struct tn_unix_options *options, struct tn_unix **result)
 {
 	/* Each queue keeps an eventfd and a socket; a context its socket, and what is in replies. */
-	rlim_t needed = (rlim_t)options->contexts_max * (1 + 2 * (rlim_t)options->queues_max + FDS_UNREAD) + 64;
+	rlim_t each = 1 + 2 * (rlim_t)options->queues_max + FDS_UNREAD;
+	rlim_t needed = options->contexts_max * each + 64;
 	struct tn_unix *attach;
 	struct rlimit limit;
 
