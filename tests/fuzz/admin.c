@@ -2,11 +2,12 @@
 /*
  * Admin commands, to a device of its own for each input, which also runs what is put into queues.
  *
- * Input: how many commands, up to 64; for each a byte of flags and the command, or as much of it as the flags say;
- * then what the transport's memory contains. So rings, buffers and arrays may be anything, and the same memory.
+ * Input: how many commands, up to 64; for each a byte of flags and the command, or as much of it as the flags
+ * say; then what the transport's memory contains. So rings, buffers and arrays may be anything, and the same
+ * memory.
  *
- * Each command ends at once with a status that there is, says with FIELD which field is meant, and nothing is left
- * when the device ends. [ADM-3, ADM-5, ADM-6, ADM-14]
+ * Each command ends at once with a status that there is, says with FIELD which field is meant, and nothing is
+ * left when the device ends. [ADM-3, ADM-5, ADM-6, ADM-14]
  */
 #include "fuzz.h"
 

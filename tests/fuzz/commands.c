@@ -5,8 +5,8 @@
  * Input: struct shape; how many commands, 1 to 32; their SQEs; what the buffers contain, descriptors first.
  *
  * Each command ends with exactly one CQE, in order, with a status that there is; nothing is written but the
- * buffers that may be, the device page and the CQ. A queue that is busy for long is destroyed, which must be quick:
- * then what was not fetched has no CQE. [QUE-3, QUE-11, CMD-5, CMD-10, ERR-22, EOA-2]
+ * buffers that may be, the device page and the CQ. A queue that is busy for long is destroyed, which must be
+ * quick: then what was not fetched has no CQE. [QUE-3, QUE-11, CMD-5, CMD-10, ERR-22, EOA-2]
  */
 #include "fuzz.h"
 
@@ -118,7 +118,8 @@ static void begin(void)
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	pthread_cond_init(&noticed, &clock);
 	world_init(&world);
-	if (tn_space_add(&world.space, RING_BASE, sizeof(rings), &rings) || tn_device_create(&options, &device))
+	if (tn_space_add(&world.space, RING_BASE, sizeof(rings), &rings) ||
+	    tn_device_create(&options, &device))
 		bug("no device");
 	admin((struct tdi_admin_sqe){ .opcode = TDI_ADMIN_GROUP_CREATE, .generation = 1 });
 }

@@ -4,8 +4,8 @@
  *
  * Input: struct shape; a byte of flags; the SQE; what the buffers contain, descriptors first.
  *
- * A command that is refused has changed nothing; one that is run writes only where it may, in bounded steps, and
- * does the same wherever its buffers are. [CMD-3, CMD-10, BUF-9, ARB-4, TEN-7]
+ * A command that is refused has changed nothing; one that is run writes only where it may, in bounded steps,
+ * and does the same wherever its buffers are. [CMD-3, CMD-10, BUF-9, ARB-4, TEN-7]
  */
 #include "fuzz.h"
 
@@ -72,7 +72,8 @@ static void run(const struct shape *shape, const struct tdi_sqe *sqe, unsigned i
 		reached(sqe->opcode == TDI_OP_TENSOR ? 32u + exec.tensor.op.op : sqe->opcode);
 	r->info = exec.info;
 	r->units = exec.units;
-	if (r->whole && r->status != TN_PARK && r->status != TN_SIGNALED && !known_status((unsigned int)r->status))
+	if (r->whole && r->status != TN_PARK && r->status != TN_SIGNALED &&
+	    !known_status((unsigned int)r->status))
 		bug("status %#x", r->status);
 	if (r->refused)
 		world_unchanged(&world);

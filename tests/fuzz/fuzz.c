@@ -181,7 +181,8 @@ void world_unchanged(const struct world *w)
 
 	for (i = 0; i < BUFFERS; i++)
 		for (j = 0; j < BUFFER_PAGES; j++)
-			if (w->array[i * BUFFER_PAGES + j] != ARENA_BASE + w->buffer[i].page[j] * TDI_PAGE_SIZE)
+			if (w->array[i * BUFFER_PAGES + j] !=
+			    ARENA_BASE + w->buffer[i].page[j] * TDI_PAGE_SIZE)
 				bug("the array of a map was written");
 	if (!memcmp(w->before, w->arena, sizeof(w->arena)))
 		return;

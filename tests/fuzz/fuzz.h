@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the fuzz targets share: taking an input apart, and transport memory with five buffers in it, surrounded by
- * bytes that no command may touch.
+ * What the fuzz targets share: taking an input apart, and transport memory with five buffers in it,
+ * surrounded by bytes that no command may touch.
  */
 #ifndef FUZZ_H
 #define FUZZ_H
@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Says what is wrong and aborts, for libFuzzer to save the input. */
 _Noreturn void bug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* With $FUZZ_REACHED set, what was done with success is told at exit: tests/fuzz/run asks it of the corpus. */
+/* With $FUZZ_REACHED set, what was done with success is told at exit: tests/fuzz/run asks it of the corpus.
+ */
 void reached(unsigned int what);
 
 struct input {

@@ -2,11 +2,12 @@
 /*
  * What a client sends on its socket. The rest is tenond as it is, in this process.
  *
- * Input: messages, each with its length in two bytes before it; the highest bit says that a descriptor comes along.
+ * Input: messages, each with its length in two bytes before it; the highest bit says that a descriptor comes
+ * along.
  *
- * Each message gets one reply that fits it, with the descriptors that it should have, or ends the connection if
- * it must; a client with manners is served after it as before; when the first is gone, nothing of it is left.
- * [SOC-4, SOC-5, SOC-7, SOC-8, SOC-24, SOC-26]
+ * Each message gets one reply that fits it, with the descriptors that it should have, or ends the connection
+ * if it must; a client with manners is served after it as before; when the first is gone, nothing of it is
+ * left. [SOC-4, SOC-5, SOC-7, SOC-8, SOC-24, SOC-26]
  */
 #include "fuzz.h"
 

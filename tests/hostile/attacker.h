@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where most hostile tests begin: a tenond, a bystander that works all the while, a context for the attacker, and
- * one whose memory it would like to have.
+ * Where most hostile tests begin: a tenond, a bystander that works all the while, a context for the attacker,
+ * and one whose memory it would like to have.
  */
 #ifndef ATTACKER_H
 #define ATTACKER_H

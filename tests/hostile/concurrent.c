@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Everything at once, for TSan above all: three workers in tenond; here tenants that each have a producer, a reaper
- * and a thread that makes and destroys buffers and queues, asks for usage, and raises semaphores.
+ * Everything at once, for TSan above all: three workers in tenond; here tenants that each have a producer, a
+ * reaper and a thread that makes and destroys buffers and queues, asks for usage, and raises semaphores.
  */
 #include "harness.h"
 
@@ -58,7 +58,8 @@ static void *produce(void *arg)
 			break;
 		case 4:
 			tenon_prep_wait(sqe, t->semaphore, 0,
-					__atomic_add_fetch(&t->raised, rnd(&seed) % 2, __ATOMIC_RELAXED), SOON_NS, i);
+					__atomic_add_fetch(&t->raised, rnd(&seed) % 2, __ATOMIC_RELAXED),
+					SOON_NS, i);
 			break;
 		default:
 			tenon_prep_nop(sqe, i);

@@ -254,7 +254,8 @@ static void by_submit(struct by *b, uint64_t round)
 	unsigned int i;
 
 	memset(tenon_buffer_data(b->dst), 0x5a, 8 * BY_WORDS);
-	tenon_prep_fill(by_sqe(b, TDI_OP_FILL), b->src, 0, 8 * BY_WORDS, round * 0x9e3779b97f4a7c15ULL, 8, tag);
+	tenon_prep_fill(by_sqe(b, TDI_OP_FILL), b->src, 0, 8 * BY_WORDS, round * 0x9e3779b97f4a7c15ULL, 8,
+			tag);
 	tenon_prep_copy(by_sqe(b, TDI_OP_COPY), b->dst, 4096, b->src, 4096, 32768, tag + 1);
 	tenon_prep_copy(by_sqe(b, TDI_OP_COPY), b->dst, 65536, b->src, 0, 1000, tag + 2);
 	tenon_prep_signal(by_sqe(b, TDI_OP_SIGNAL), b->semaphore, 0, round, TDI_SIGNAL_MAX, tag + 3);
@@ -337,7 +338,8 @@ static void by_usage(struct by *b)
 	for (i = 0; i < TDI_USAGE_KINDS; i++)
 		if (usage.commands[i] != b->submitted[i])
 			by_fail(b, "usage: %llu commands of kind %u, not %llu",
-				(unsigned long long)usage.commands[i], i, (unsigned long long)b->submitted[i]);
+				(unsigned long long)usage.commands[i], i,
+				(unsigned long long)b->submitted[i]);
 	if (usage.errors || usage.busy_ns > now_ns() - b->start)
 		by_fail(b, "usage: %llu errors, busy %llu ns", (unsigned long long)usage.errors,
 			(unsigned long long)usage.busy_ns);
@@ -485,7 +487,8 @@ void raw_open(struct raw *r, const struct daemon *d)
 
 	memset(r, 0, sizeof(*r));
 	r->fd = raw_connect(d);
-	assert_int_equal(raw_call(r, TENON_MSG_HELLO, &msg, sizeof(msg), &r->hello, sizeof(r->hello), NULL, 0), 0);
+	assert_int_equal(
+		raw_call(r, TENON_MSG_HELLO, &msg, sizeof(msg), &r->hello, sizeof(r->hello), NULL, 0), 0);
 }
 
 void raw_close(struct raw *r)
@@ -514,8 +517,8 @@ void raw_buffer(struct raw *r, uint64_t bytes, uint32_t rights, struct raw_buffe
 	struct tenon_msg_buffer_create msg = { .bytes = bytes, .rights = rights };
 	struct tenon_reply_buffer_create reply;
 
-	assert_int_equal(raw_call(r, TENON_MSG_BUFFER_CREATE, &msg, sizeof(msg), &reply, sizeof(reply), &b->fd, 1),
-			 0);
+	assert_int_equal(
+		raw_call(r, TENON_MSG_BUFFER_CREATE, &msg, sizeof(msg), &reply, sizeof(reply), &b->fd, 1), 0);
 	b->id = reply.buffer;
 	b->bytes = bytes;
 	b->mapped = (bytes + 4095) & ~(size_t)4095;
@@ -664,8 +667,12 @@ void put_copy(struct tdi_sqe *sqe, uint32_t dst, uint64_t dst_offset, uint32_t s
 	      uint64_t bytes)
 {
 	sqe->opcode = TDI_OP_COPY;
-	sqe->copy = (struct tdi_copy){ .dst = dst, .src = src, .dst_offset = dst_offset, .src_offset = src_offset,
-				       .row_bytes = bytes, .rows = 1 };
+	sqe->copy = (struct tdi_copy){ .dst = dst,
+				       .src = src,
+				       .dst_offset = dst_offset,
+				       .src_offset = src_offset,
+				       .row_bytes = bytes,
+				       .rows = 1 };
 }
 
 void put_fill(struct tdi_sqe *sqe, uint32_t dst, uint64_t offset, uint64_t bytes, uint64_t pattern,
@@ -686,7 +693,8 @@ void put_signal(struct tdi_sqe *sqe, uint32_t buffer, uint64_t offset, uint64_t 
 void put_wait(struct tdi_sqe *sqe, uint32_t buffer, uint64_t offset, uint64_t ref, uint64_t timeout_ns)
 {
 	sqe->opcode = TDI_OP_WAIT;
-	sqe->wait = (struct tdi_wait){ .buffer = buffer, .offset = offset, .ref = ref, .timeout_ns = timeout_ns };
+	sqe->wait =
+		(struct tdi_wait){ .buffer = buffer, .offset = offset, .ref = ref, .timeout_ns = timeout_ns };
 }
 
 bool all_bytes(const void *data, uint8_t value, size_t bytes)

@@ -116,7 +116,8 @@ struct raw_queue {
 int raw_connect(const struct daemon *d);
 void raw_open(struct raw *r, const struct daemon *d);
 void raw_close(struct raw *r);
-/* Send @size bytes and take the reply: its error, or -ENODEV if the connection ended. @fds: exactly so many. */
+/* Send @size bytes and take the reply: its error, or -ENODEV if the connection ended. @fds: exactly so many.
+ */
 int raw_call(struct raw *r, uint16_t type, void *msg, size_t size, void *reply, size_t reply_size, int *fds,
 	     unsigned int fd_count);
 /* Is the connection ended by tenond, now or soon? What it sent before is read and dropped. */

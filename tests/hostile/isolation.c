@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a tenant can't do by commands: reach another one's memory, go beyond a buffer's end, do what a buffer isn't
- * for, or change a command after it was checked.
+ * What a tenant can't do by commands: reach another one's memory, go beyond a buffer's end, do what a buffer
+ * isn't for, or change a command after it was checked.
  */
 #include "attacker.h"
 
@@ -175,7 +175,8 @@ static void test_destroy_under_way(void **state)
 	untouched(f);
 }
 
-/* [EOA-2] The same for a queue: no command of it has an effect after the answer, and no page of it is written. */
+/* [EOA-2] The same for a queue: no command of it has an effect after the answer, and no page of it is
+ * written. */
 static void test_queue_destroy_under_way(void **state)
 {
 	struct fixture *f = *state;
@@ -221,10 +222,25 @@ struct range {
 
 /* Of a buffer of 5000 bytes. */
 static const struct range beyond[] = {
-	{ 4999, 2 }, { 5000, 1 }, { 0, 5001 }, { 0, 8192 }, { 4992, 16 }, { 8192, 8 }, { 1ULL << 32, 8 },
-	{ 1ULL << 63, 8 }, { UINT64_MAX, 1 }, { UINT64_MAX, 2 }, { UINT64_MAX - 7, 8 }, { UINT64_MAX - 7, 16 },
-	{ UINT64_MAX - 4095, 8192 }, { 8, UINT64_MAX }, { 8, UINT64_MAX - 7 }, { 0, UINT64_MAX },
-	{ 4096, UINT64_MAX - 4095 }, { 1ULL << 63, 1ULL << 63 }, { 1ULL << 40, 1ULL << 40 },
+	{ 4999, 2 },
+	{ 5000, 1 },
+	{ 0, 5001 },
+	{ 0, 8192 },
+	{ 4992, 16 },
+	{ 8192, 8 },
+	{ 1ULL << 32, 8 },
+	{ 1ULL << 63, 8 },
+	{ UINT64_MAX, 1 },
+	{ UINT64_MAX, 2 },
+	{ UINT64_MAX - 7, 8 },
+	{ UINT64_MAX - 7, 16 },
+	{ UINT64_MAX - 4095, 8192 },
+	{ 8, UINT64_MAX },
+	{ 8, UINT64_MAX - 7 },
+	{ 0, UINT64_MAX },
+	{ 4096, UINT64_MAX - 4095 },
+	{ 1ULL << 63, 1ULL << 63 },
+	{ 1ULL << 40, 1ULL << 40 },
 };
 
 struct rows {
@@ -288,7 +304,8 @@ static void test_bounds(void **state)
 	expect(f, TDI_SC_OK, 0);
 	assert_true(all_bytes(f->a.data, 0xa1, 4999) && f->a.data[4999] == 0x22);
 	assert_true(all_bytes(f->a.data + 5000, 0xa1, f->a.mapped - 5000));
-	assert_true(all_bytes(f->b.data, 0xb2, 4992) && all_bytes(f->b.data + 5000, 0xb2, f->b.mapped - 5000));
+	assert_true(all_bytes(f->b.data, 0xb2, 4992) &&
+		    all_bytes(f->b.data + 5000, 0xb2, f->b.mapped - 5000));
 }
 
 /* Descriptors and operands that reach beyond their buffers. [TEN-3] */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tenants and tenond are killed under load. Tenants: nothing of them is left in tenond, and another one's work
- * goes on. tenond: each command of its tenants ends exactly once.
+ * Tenants and tenond are killed under load. Tenants: nothing of them is left in tenond, and another one's
+ * work goes on. tenond: each command of its tenants ends exactly once.
  *
  *	kill [ROUNDS]	how many rounds of kill -9 of tenants, 200 if not given
  */
@@ -90,7 +90,8 @@ static void kill_one(const struct daemon *d, uint64_t *seed)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
-/* [SOC-4, RST-11] After any number of deaths tenond has no more memory, mappings, descriptors or threads than before. */
+/* [SOC-4, RST-11] After any number of deaths tenond has no more memory, mappings, descriptors or threads than
+ * before. */
 static void test_kill_tenants(void **state)
 {
 	const char *const args[] = { "--workers", "2", NULL };
@@ -112,7 +113,8 @@ static void test_kill_tenants(void **state)
 	}
 	daemon_stats(&d, &after);
 	print_message("# %u rounds of %u commands; rss %ld -> %ld KiB, %ld -> %ld mappings, %ld -> %ld fds\n",
-		      rounds, IN_FLIGHT, before.rss_kib, after.rss_kib, before.maps, after.maps, before.fds, after.fds);
+		      rounds, IN_FLIGHT, before.rss_kib, after.rss_kib, before.maps, after.maps, before.fds,
+		      after.fds);
 	assert_int_equal(after.fds, before.fds);
 	assert_int_equal(after.threads, before.threads);
 	assert_in_range(after.maps, 0, before.maps + MAPS_SLACK);
@@ -208,18 +210,21 @@ static void check_parked(struct tenant *t, uint32_t first, bool written)
 
 		if (written) {
 			demand(slot->sequence == first + i + 1, "tenond wrote no CQE", i);
-			demand(slot->status == TDI_SC_ABORTED && slot->user_data == 1000 + i, "tenond's CQE", i);
+			demand(slot->status == TDI_SC_ABORTED && slot->user_data == 1000 + i, "tenond's CQE",
+			       i);
 		} else {
 			demand(slot->sequence != first + i + 1, "a CQE of a dead tenond", i);
 		}
 		cqe = tenon_cqe_peek(t->parked);
-		demand(cqe && cqe->user_data == 1000 + i && cqe->status == TDI_SC_ABORTED, "parked command", i);
+		demand(cqe && cqe->user_data == 1000 + i && cqe->status == TDI_SC_ABORTED, "parked command",
+		       i);
 		tenon_cqe_seen(t->parked);
 	}
 	demand(!tenon_cqe_peek(t->parked), "one too many", PARKED);
 }
 
-/* [TKO-13, SOC-21, SOC-23] A tenant that works until tenond is gone, and knows then what became of each command. */
+/* [TKO-13, SOC-21, SOC-23] A tenant that works until tenond is gone, and knows then what became of each
+ * command. */
 static _Noreturn void survivor(const struct daemon *d, int ready, uint64_t seed, bool written)
 {
 	struct tenant t = { 0 };

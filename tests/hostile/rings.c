@@ -23,8 +23,8 @@ static void *wait_main(void *arg)
 }
 
 /*
- * [QUE-8, QUE-21, SOC-22] With a WAIT under way the tail becomes @tail - first: the queue stops, its waiter wakes up,
- * each command that was fetched ends once, and nothing else of the context is stopped. [QUE-14]
+ * [QUE-8, QUE-21, SOC-22] With a WAIT under way the tail becomes @tail - first: the queue stops, its waiter
+ * wakes up, each command that was fetched ends once, and nothing else of the context is stopped. [QUE-14]
  */
 static void stop_by(uint32_t jump, enum tdi_stop_reason reason)
 {
@@ -251,8 +251,9 @@ static void garbage(struct fixture *f, struct tdi_sqe *sqe, uint64_t *seed)
 }
 
 /*
- * A second of random entries: each ends with exactly one CQE, in order, with a status that there is; nothing is
- * written but where the tenant may have it written; the books are right. [QUE-11, CMD-5, ERR-22, MET-3, BUF-6]
+ * A second of random entries: each ends with exactly one CQE, in order, with a status that there is; nothing
+ * is written but where the tenant may have it written; the books are right. [QUE-11, CMD-5, ERR-22, MET-3,
+ * BUF-6]
  */
 static void test_garbage(void **state)
 {
@@ -298,7 +299,8 @@ static void test_garbage(void **state)
 	still_works(f);
 }
 
-/* [CMD-6, MET-3] A chain of opcodes that aren't any: the first is refused, the rest canceled unseen, all are counted. */
+/* [CMD-6, MET-3] A chain of opcodes that aren't any: the first is refused, the rest canceled unseen, all are
+ * counted. */
 static void test_canceled_garbage(void **state)
 {
 	struct fixture *f = *state;

@@ -36,7 +36,9 @@ static const size_t size_of[] = {
 /* A request that would be granted, but for the two that destroy. */
 static union message good(uint16_t type)
 {
-	union message m = { .head = { .size = (uint32_t)size_of[type], .type = type, .id = 0x1122334455667788 } };
+	union message m = {
+		.head = { .size = (uint32_t)size_of[type], .type = type, .id = 0x1122334455667788 }
+	};
 
 	switch (type) {
 	case TENON_MSG_HELLO:
@@ -329,7 +331,8 @@ static int slow_to_end(int *peer)
 	return fd;
 }
 
-/* Send @m with @count copies of a descriptor of which tenond will have the last reference; *@peer: its other end. */
+/* Send @m with @count copies of a descriptor of which tenond will have the last reference; *@peer: its other
+ * end. */
 static void send_slow(int fd, const union message *m, unsigned int count, int *peer)
 {
 	int status, slow = slow_to_end(peer);
@@ -344,8 +347,8 @@ static void send_slow(int fd, const union message *m, unsigned int count, int *p
 }
 
 /*
- * [SOC-24, SOC-26] The last reference to a descriptor is the one in the message, and its end sleeps: in tenond, as it
- * receives the message, or as it closes a connection that has it unread. Nobody waits for that.
+ * [SOC-24, SOC-26] The last reference to a descriptor is the one in the message, and its end sleeps: in
+ * tenond, as it receives the message, or as it closes a connection that has it unread. Nobody waits for that.
  */
 static void test_slow_descriptors(void **state)
 {
@@ -397,7 +400,8 @@ static void test_unread_replies(void **state)
 			if (send(r.fd, &m, size_of[types[i]], MSG_NOSIGNAL) < 0)
 				break;
 		assert_in_range(sent, 1, 99999);
-		for (replies = 0; recv(r.fd, bytes, sizeof(bytes), 0) > 0 || (!replies && errno == ECONNRESET);)
+		for (replies = 0;
+		     recv(r.fd, bytes, sizeof(bytes), 0) > 0 || (!replies && errno == ECONNRESET);)
 			replies++;
 		assert_in_range(replies, 1, 16);
 		close(r.fd);
@@ -609,8 +613,10 @@ static void test_limit_of_memory(void **state)
 	assert_int_equal(tenon_limits(c[0])->memory_bytes, 1 << 20);
 	assert_int_equal(tenon_buffer_create(c[0], 1 << 19, RW, &half), 0);
 	assert_int_equal(tenon_buffer_create(c[0], (1 << 19) - 4095, RW, &rest), 0);
-	refused(c[0], tenon_buffer_create(c[0], 1, RW, &b), -ENOMEM, "memory: needed 1052672, allowed 1048576");
-	refused(c[0], tenon_buffer_create(c[0], 1 << 20, RW, &b), -ENOMEM, "memory: needed 2097152, allowed 1048576");
+	refused(c[0], tenon_buffer_create(c[0], 1, RW, &b), -ENOMEM,
+		"memory: needed 1052672, allowed 1048576");
+	refused(c[0], tenon_buffer_create(c[0], 1 << 20, RW, &b), -ENOMEM,
+		"memory: needed 2097152, allowed 1048576");
 	refused(c[0], tenon_buffer_create(c[0], (1 << 20) + 1, RW, &b), -ENOMEM,
 		"memory: needed 1048577, allowed 1048576");
 	assert_int_equal(tenon_buffer_destroy(half), 0);
