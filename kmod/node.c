@@ -1,41 +1,101 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The node /dev/accel/accelN: a DRM accel device and what its file passes on.
+ * The node /dev/accel/accelN: a partition's DRM device, and what its file passes on.
  */
 #include <linux/fs.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
+#include <linux/pagemap.h>
 #include <linux/uaccess.h>
 
 #include <drm/drm_accel.h>
 #include <drm/drm_file.h>
 #include <drm/drm_gem.h>
 #include <drm/drm_ioctl.h>
+#include <drm/drm_print.h>
 #include <drm/tenon_drm.h>
 
 #include "tenon.h"
 
-static int tenon_query(struct drm_device *drm, void *data, struct drm_file *file)
-{
-	struct drm_tenon_device device = { .tdi_version = to_tenon_device(drm)->tdi_version };
-	struct drm_tenon_query *query = data;
-	void __user *to = u64_to_user_ptr(query->pointer);
-	size_t size = min_t(size_t, query->size, sizeof(device));
+/* -------------------------------------------------------------------------------------- query */
 
-	if (query->type != DRM_TENON_QUERY_DEVICE)
-		return -EINVAL;
-	if (query->pointer) {
-		if (query->size > 4096)
+/*
+ * As QUERY says: as much of @from as there is room for at @pointer, the rest of the room is 0; *@size is
+ * @bytes then.
+ */
+int tenon_copy_sized(u64 pointer, u32 *size, const void *from, size_t bytes)
+{
+	void __user *to = u64_to_user_ptr(pointer);
+	size_t copied = min_t(size_t, *size, bytes);
+
+	if (pointer) {
+		if (*size > 4096)
 			return -E2BIG;
-		if (copy_to_user(to, &device, size) || clear_user(to + size, query->size - size))
+		if (copy_to_user(to, from, copied) || clear_user(to + copied, *size - copied))
 			return -EFAULT;
 	}
-	query->size = sizeof(device);
+	*size = bytes;
 	return 0;
 }
 
+static int query_usage(struct tenon_context *x, struct drm_tenon_query *query)
+{
+	struct tdi_usage *usage;
+	int ret = 0;
+
+	usage = kzalloc(sizeof(*usage), GFP_KERNEL);
+	if (!usage)
+		return -ENOMEM;
+	if (query->pointer)
+		ret = tenon_context_usage(x, usage);
+	if (!ret)
+		ret = tenon_copy_sized(query->pointer, &query->size, usage, sizeof(*usage));
+	kfree(usage);
+	return ret;
+}
+
+static int tenon_query(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct tenon_context *x = file->driver_priv;
+	const struct tdi_identify *id = &x->controller->identify;
+	struct drm_tenon_query *query = data;
+	struct drm_tenon_device device = { .tdi_version = le32_to_cpu(id->version) };
+	struct drm_tenon_limits limits = {
+		.memory_bytes = x->partition->pages_max << PAGE_SHIFT,
+		.buffers = tenon_buffer_max(x),
+		.queues = min_t(u32, x->controller->max_queues, TDI_CONTEXT_QUEUES),
+		.depth = 1U << le16_to_cpu(id->max_depth_log2),
+	};
+
+	switch (query->type) {
+	case DRM_TENON_QUERY_DEVICE:
+		return tenon_copy_sized(query->pointer, &query->size, &device, sizeof(device));
+	case DRM_TENON_QUERY_IDENTIFY:
+		return tenon_copy_sized(query->pointer, &query->size, id, sizeof(*id));
+	case DRM_TENON_QUERY_LIMITS:
+		return tenon_copy_sized(query->pointer, &query->size, &limits, sizeof(limits));
+	case DRM_TENON_QUERY_USAGE:
+		return query_usage(x, query);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* ------------------------------------------------------------------------------------- ioctls */
+
+#define TENON_IOCTL(name, function) DRM_IOCTL_DEF_DRV(TENON_##name, function, 0)
+
 static const struct drm_ioctl_desc tenon_ioctls[] = {
-	DRM_IOCTL_DEF_DRV(TENON_QUERY, tenon_query, 0),
+	TENON_IOCTL(QUERY, tenon_query),
+	TENON_IOCTL(BUFFER_CREATE, tenon_buffer_create_ioctl),
+	TENON_IOCTL(BUFFER_INFO, tenon_buffer_info_ioctl),
+	TENON_IOCTL(BUFFER_MAP, tenon_buffer_map_ioctl),
+	TENON_IOCTL(BUFFER_UNMAP, tenon_buffer_unmap_ioctl),
+	TENON_IOCTL(QUEUE_CREATE, tenon_queue_create_ioctl),
+	TENON_IOCTL(QUEUE_DESTROY, tenon_queue_destroy_ioctl),
+	TENON_IOCTL(QUEUE_KICK, tenon_queue_kick_ioctl),
+	TENON_IOCTL(QUEUE_WAIT, tenon_queue_wait_ioctl),
+	TENON_IOCTL(CONTEXT_STATUS, tenon_context_status_ioctl),
 };
 
 /*
@@ -43,13 +103,9 @@ static const struct drm_ioctl_desc tenon_ioctls[] = {
  * only a primary node has, FLINK and OPEN hand buffers to whoever guesses a name. So all that isn't wanted
  * stays outside.
  */
-static bool tenon_ioctl_passes(unsigned int cmd)
+static bool core_ioctl_passes(unsigned int cmd)
 {
-	unsigned int nr = _IOC_NR(cmd);
-
-	if (_IOC_TYPE(cmd) != DRM_IOCTL_BASE)
-		return false;
-	switch (nr) {
+	switch (_IOC_NR(cmd)) {
 	case _IOC_NR(DRM_IOCTL_VERSION):
 	case _IOC_NR(DRM_IOCTL_GET_CAP):
 	case _IOC_NR(DRM_IOCTL_GEM_CLOSE):
@@ -57,21 +113,99 @@ static bool tenon_ioctl_passes(unsigned int cmd)
 	case _IOC_NR(DRM_IOCTL_PRIME_FD_TO_HANDLE):
 		return true;
 	default:
-		return nr >= DRM_COMMAND_BASE && nr - DRM_COMMAND_BASE < ARRAY_SIZE(tenon_ioctls);
+		return false;
+	}
+}
+
+/*
+ * The core takes any size, fills what is missing with zeros and ignores what is too much, and copies out after
+ * the call has had its effect. Here a size means something, and the caller must be able to see the result.
+ */
+static int check_argument(const struct drm_ioctl_desc *desc, unsigned int cmd, void __user *arg)
+{
+	size_t known = _IOC_SIZE(desc->cmd), size = _IOC_SIZE(cmd);
+	int ret;
+
+	if (_IOC_DIR(cmd) != _IOC_DIR(desc->cmd) || size < known)
+		return -EINVAL;
+	if (size > known) {
+		ret = check_zeroed_user(arg + known, size - known);
+		if (ret <= 0)
+			return ret ?: -E2BIG;
+	}
+	if ((_IOC_DIR(cmd) & _IOC_READ) && fault_in_safe_writeable(arg, size))
+		return -EFAULT;
+	return 0;
+}
+
+/* KICK and WAIT pass the core by: they must work on when the device is unplugged, and be quick till then. */
+static long direct_ioctl(struct file *file, const struct drm_ioctl_desc *desc, void __user *arg)
+{
+	struct drm_file *priv = file->private_data;
+	union {
+		struct drm_tenon_queue_kick kick;
+		struct drm_tenon_queue_wait wait;
+	} args;
+
+	if (copy_from_user(&args, arg, _IOC_SIZE(desc->cmd)))
+		return -EFAULT;
+	return desc->func(priv->minor->dev, &args, priv);
+}
+
+static long filter_ioctl(struct file *file, unsigned int cmd, unsigned long arg,
+			 long (*core)(struct file *file, unsigned int cmd, unsigned long arg))
+{
+	unsigned int nr = _IOC_NR(cmd) - DRM_COMMAND_BASE;
+	long ret;
+
+	if (_IOC_TYPE(cmd) != DRM_IOCTL_BASE)
+		return -ENOTTY;
+	if (nr >= ARRAY_SIZE(tenon_ioctls))
+		return core_ioctl_passes(cmd) ? core(file, cmd, arg) : -ENOTTY;
+	ret = check_argument(&tenon_ioctls[nr], cmd, (void __user *)arg);
+	if (ret)
+		return ret;
+	switch (nr) {
+	case DRM_TENON_QUEUE_KICK:
+	case DRM_TENON_QUEUE_WAIT:
+		return direct_ioctl(file, &tenon_ioctls[nr], (void __user *)arg);
+	default:
+		return core(file, cmd, arg);
 	}
 }
 
 static long tenon_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	return tenon_ioctl_passes(cmd) ? drm_ioctl(file, cmd, arg) : -ENOTTY;
+	return filter_ioctl(file, cmd, arg, drm_ioctl);
 }
 
 #ifdef CONFIG_COMPAT
 static long tenon_compat_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	return tenon_ioctl_passes(cmd) ? drm_compat_ioctl(file, cmd, arg) : -ENOTTY;
+	return filter_ioctl(file, cmd, (unsigned long)compat_ptr(arg), drm_compat_ioctl);
 }
 #endif
+
+/* --------------------------------------------------------------------------------------- file */
+
+static int tenon_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct drm_file *priv = file->private_data;
+
+	if (drm_dev_is_unplugged(priv->minor->dev))
+		return -ENODEV;
+	return tenon_queue_owns_offset(vma) ? tenon_queue_mmap(priv->driver_priv, vma) : drm_gem_mmap(file, vma);
+}
+
+static void tenon_show_fdinfo(struct drm_printer *p, struct drm_file *file)
+{
+	struct tenon_context *x = file->driver_priv;
+
+	drm_printf(p, "tenon-partition:\t%s\n", x->partition->name);
+	drm_printf(p, "tenon-queues:\t%u\n", READ_ONCE(x->queue_count));
+	drm_printf(p, "tenon-maps:\t%u\n", READ_ONCE(x->map_count));
+	drm_show_memory_stats(p, file);
+}
 
 static const struct file_operations tenon_fops = {
 	.owner = THIS_MODULE,
@@ -81,6 +215,7 @@ static const struct file_operations tenon_fops = {
 #ifdef CONFIG_COMPAT
 	.compat_ioctl = tenon_compat_ioctl,
 #endif
+	.mmap = tenon_mmap,
 	.llseek = noop_llseek,
 	.show_fdinfo = drm_show_fdinfo,
 	.fop_flags = FOP_UNSIGNED_OFFSET,
@@ -88,11 +223,14 @@ static const struct file_operations tenon_fops = {
 
 const struct drm_driver tenon_drm_driver = {
 	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM,
+	.open = tenon_context_open,
+	.postclose = tenon_context_close,
+	.show_fdinfo = tenon_show_fdinfo,
 	.fops = &tenon_fops,
 	.ioctls = tenon_ioctls,
 	.num_ioctls = ARRAY_SIZE(tenon_ioctls),
 	.name = "tenon",
 	.desc = "Tenon accelerator",
 	.major = 0,
-	.minor = 1,
+	.minor = 2,
 };

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Buffers: GEM objects in shared memory, and the maps by which the device uses them.
+ *
+ * A map pins the object's pages, gives them DMA addresses and tells the device a list of blocks. All that stays
+ * until the device has acknowledged the end of the map, or is fenced off [EOA-5].
+ */
+#include <linux/bitops.h>
+#include <linux/dma-mapping.h>
+#include <linux/gfp.h>
+#include <linux/log2.h>
+#include <linux/overflow.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include <drm/drm_gem.h>
+#include <drm/drm_gem_shmem_helper.h>
+#include <drm/drm_prime.h>
+#include <drm/drm_vma_manager.h>
+
+#include "tenon.h"
+#include "trace.h"
+
+/**
+ * struct tenon_map - a buffer id
+ * @gem: with a reference, pinned
+ * @id: buffer id
+ * @listed: a tenant may name it; else the device may still know it, no more
+ * @unproven: counted as such: the device may still access the pages
+ * @dir: what the device may do
+ * @sgt: the part that is mapped, with DMA addresses
+ * @blocks: array that the device reads, or NULL if one block is all
+ * @blocks_bytes: its size
+ * @blocks_dma: its address for the device
+ *
+ * Belongs to the context's table, under the context's lock.
+ */
+struct tenon_map {
+	struct drm_gem_object *gem;
+	u32 id;
+	bool listed;
+	bool unproven;
+	enum dma_data_direction dir;
+	struct sg_table *sgt;
+	__le64 *blocks;
+	size_t blocks_bytes;
+	dma_addr_t blocks_dma;
+};
+
+/* --------------------------------------------------------------------------------------- GEM */
+
+int tenon_buffer_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct tenon_context *x = file->driver_priv;
+	struct drm_tenon_buffer_create *args = data;
+	struct drm_gem_shmem_object *shmem;
+	u64 max = x->partition->pages_max << PAGE_SHIFT;
+	u32 handle;
+	int ret;
+
+	if (!args->size || args->flags || args->handle)
+		return -EINVAL;
+	if (args->size > max)
+		return tenon_context_refuse(x, -ENOMEM, args->size, max);
+	shmem = drm_gem_shmem_create(drm, PAGE_ALIGN(args->size));
+	if (IS_ERR(shmem))
+		return PTR_ERR(shmem);
+	ret = drm_gem_handle_create(file, &shmem->base, &handle);
+	if (!ret) {
+		args->size = shmem->base.size;
+		args->handle = handle;
+	}
+	/* The handle has a reference of its own. */
+	drm_gem_object_put(&shmem->base);
+	return ret;
+}
+
+int tenon_buffer_info_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_tenon_buffer_info *args = data;
+	struct drm_gem_object *gem;
+	int ret;
+
+	if (args->flags || args->size || args->offset)
+		return -EINVAL;
+	gem = drm_gem_object_lookup(file, args->handle);
+	if (!gem)
+		return -ENOENT;
+	ret = drm_gem_create_mmap_offset(gem);
+	if (!ret) {
+		args->size = gem->size;
+		args->offset = drm_vma_node_offset_addr(&gem->vma_node);
+	}
+	drm_gem_object_put(gem);
+	return ret;
+}
+
+/* --------------------------------------------------------------------------------------- pin */
+
+static int charge(struct tenon_context *x, u64 pages)
+{
+	struct tenon_partition *p = x->partition;
+	u64 sum = atomic64_add_return(pages, &p->pages);
+
+	if (sum <= p->pages_max)
+		return 0;
+	atomic64_sub(pages, &p->pages);
+	return tenon_context_refuse(x, -ENOMEM, sum << PAGE_SHIFT, p->pages_max << PAGE_SHIFT);
+}
+
+/* All of the object is charged and pinned, whatever part is mapped. Takes its time, so no lock is held. */
+static int pin(struct tenon_context *x, struct drm_gem_object *gem)
+{
+	int ret;
+
+	ret = charge(x, gem->size >> PAGE_SHIFT);
+	if (ret)
+		return ret;
+	ret = drm_gem_shmem_pin(to_drm_gem_shmem_obj(gem));
+	if (ret)
+		atomic64_sub(gem->size >> PAGE_SHIFT, &x->partition->pages);
+	return ret;
+}
+
+static void unpin(struct tenon_context *x, struct drm_gem_object *gem)
+{
+	drm_gem_shmem_unpin(to_drm_gem_shmem_obj(gem));
+	atomic64_sub(gem->size >> PAGE_SHIFT, &x->partition->pages);
+}
+
+u64 tenon_buffer_max(const struct tenon_context *x)
+{
+	return min(le32_to_cpu(x->controller->identify.max_buffers), TDI_BUFFER_INDEX(~0u) + 1);
+}
+
+/* ---------------------------------------------------------------------------------- mappings */
+
+static int map_pages(struct tenon_context *x, struct tenon_map *m, u64 first, u64 count)
+{
+	struct page **pages = to_drm_gem_shmem_obj(m->gem)->pages;
+	int ret;
+
+	m->sgt = drm_prime_pages_to_sg(m->gem->dev, pages + first, count);
+	if (IS_ERR(m->sgt))
+		return PTR_ERR(m->sgt);
+	/* For the controller's device: the node's own is no bus master. */
+	ret = dma_map_sgtable(x->controller->dev, m->sgt, m->dir, DMA_ATTR_NO_WARN);
+	if (ret) {
+		sg_free_table(m->sgt);
+		kfree(m->sgt);
+	}
+	return ret;
+}
+
+static void unmap_pages(struct tenon_context *x, struct tenon_map *m)
+{
+	dma_unmap_sgtable(x->controller->dev, m->sgt, m->dir, DMA_ATTR_NO_WARN);
+	sg_free_table(m->sgt);
+	kfree(m->sgt);
+}
+
+/* The largest block, as a shift, such that each begins and ends where a segment may. */
+static unsigned int block_shift(struct sg_table *sgt)
+{
+	struct scatterlist *sg;
+	u64 edges = 0;
+	unsigned int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		if (i)
+			edges |= sg_dma_address(sg);
+		if (i + 1 < sgt->nents)
+			edges |= sg_dma_address(sg) + sg_dma_len(sg);
+	}
+	return __ffs64(edges);
+}
+
+static int map_blocks(struct tenon_context *x, struct tenon_map *m, u64 offset, u64 bytes,
+		      struct tdi_admin_buffer *b)
+{
+	struct device *dev = x->controller->dev;
+	dma_addr_t base = sg_dma_address(m->sgt->sgl), at;
+	unsigned int shift = block_shift(m->sgt), i;
+	struct scatterlist *sg;
+	u64 first, count, n = 0;
+
+	first = (base & (BIT_ULL(shift) - 1)) + offset;
+	count = (first + bytes + BIT_ULL(shift) - 1) >> shift;
+	m->blocks_bytes = array_size(count, sizeof(*m->blocks));
+	m->blocks = alloc_pages_exact(m->blocks_bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_ZERO);
+	if (!m->blocks)
+		return -ENOMEM;
+	for_each_sgtable_dma_sg(m->sgt, sg, i) {
+		at = round_down(sg_dma_address(sg), BIT_ULL(shift));
+		for (; at < sg_dma_address(sg) + sg_dma_len(sg) && n < count; at += BIT_ULL(shift))
+			m->blocks[n++] = cpu_to_le64(at);
+	}
+	m->blocks_dma = dma_map_single(dev, m->blocks, m->blocks_bytes, DMA_TO_DEVICE);
+	if (dma_mapping_error(dev, m->blocks_dma)) {
+		free_pages_exact(m->blocks, m->blocks_bytes);
+		m->blocks = NULL;
+		return -ENOMEM;
+	}
+	b->shift = cpu_to_le32(shift);
+	b->first = cpu_to_le64(first);
+	b->address = cpu_to_le64(m->blocks_dma);
+	return 0;
+}
+
+static void unmap_blocks(struct tenon_context *x, struct tenon_map *m)
+{
+	dma_unmap_single(x->controller->dev, m->blocks_dma, m->blocks_bytes, DMA_TO_DEVICE);
+	free_pages_exact(m->blocks, m->blocks_bytes);
+}
+
+/* @offset is that of the first byte in the first page that is mapped. */
+static int describe(struct tenon_context *x, struct tenon_map *m, u64 offset, u64 bytes, u32 flags,
+		    struct tdi_admin_buffer *b)
+{
+	b->context = cpu_to_le32(x->id);
+	b->context_generation = cpu_to_le32(x->generation);
+	b->buffer = cpu_to_le32(m->id);
+	b->length = cpu_to_le64(bytes);
+	if (m->sgt->nents > 1) {
+		b->flags = cpu_to_le32(flags);
+		return map_blocks(x, m, offset, bytes, b);
+	}
+	b->flags = cpu_to_le32(flags | TDI_BUFFER_INLINE);
+	b->shift = cpu_to_le32(max(TDI_PAGE_SHIFT, order_base_2(offset + bytes)));
+	b->first = cpu_to_le64(offset);
+	b->address = cpu_to_le64(sg_dma_address(m->sgt->sgl));
+	return 0;
+}
+
+static void map_free(struct tenon_context *x, struct tenon_map *m)
+{
+	trace_tenon_buffer_release(x, m->id);
+	if (m->blocks)
+		unmap_blocks(x, m);
+	unmap_pages(x, m);
+	unpin(x, m->gem);
+	drm_gem_object_put(m->gem);
+	kfree(m);
+}
+
+/* --------------------------------------------------------------------------------------- ids */
+
+static int id_alloc(struct tenon_context *x, struct tenon_map *m)
+{
+	u32 before = x->next_map, index;
+	int ret;
+
+	ret = xa_alloc_cyclic(&x->maps, &index, m, XA_LIMIT(0, tenon_buffer_max(x) - 1), &x->next_map,
+			      GFP_KERNEL_ACCOUNT);
+	if (ret == -EBUSY)
+		return tenon_context_refuse(x, -ENOSPC, tenon_buffer_max(x) + 1, tenon_buffer_max(x));
+	if (ret < 0)
+		return ret;
+	/* Kernels differ in whether they tell of a wrap. */
+	if (index < before && !++x->map_lap)
+		x->map_lap = 1;
+	m->id = TDI_BUFFER_ID(index, x->map_lap);
+	x->map_count++;
+	return 0;
+}
+
+static void id_free(struct tenon_context *x, struct tenon_map *m)
+{
+	xa_erase(&x->maps, TDI_BUFFER_INDEX(m->id));
+	x->map_count--;
+}
+
+/* ------------------------------------------------------------------------------------- ioctls */
+
+static enum dma_data_direction direction(u32 flags)
+{
+	if (!(flags & TDI_BUFFER_WRITE))
+		return DMA_TO_DEVICE;
+	return flags & TDI_BUFFER_READ ? DMA_BIDIRECTIONAL : DMA_FROM_DEVICE;
+}
+
+/* Under the context's lock; takes over @gem, pinned and with a reference, if it returns 0 or sets @kept. */
+static int buffer_map(struct tenon_context *x, struct drm_gem_object *gem, struct drm_tenon_buffer_map *args,
+		      bool *kept)
+{
+	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_BUFFER_MAP };
+	u64 first = args->offset >> PAGE_SHIFT, last = (args->offset + args->bytes - 1) >> PAGE_SHIFT;
+	struct tenon_map *m;
+	int ret;
+
+	if (args->bytes > le64_to_cpu(x->controller->identify.max_buffer_bytes))
+		return tenon_context_refuse(x, -ENOMEM, args->bytes,
+					    le64_to_cpu(x->controller->identify.max_buffer_bytes));
+	m = kzalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
+	if (!m)
+		return -ENOMEM;
+	m->gem = gem;
+	m->dir = direction(args->flags);
+	ret = id_alloc(x, m);
+	if (ret)
+		goto free;
+	ret = map_pages(x, m, first, last - first + 1);
+	if (ret)
+		goto free_id;
+	ret = describe(x, m, offset_in_page(args->offset), args->bytes, args->flags, &sqe.buffer);
+	if (ret)
+		goto unmap;
+	ret = tenon_context_admin(x, &sqe, true);
+	if (!ret) {
+		m->listed = true;
+		args->buffer = m->id;
+		trace_tenon_buffer_map(x, m->id, gem->size >> PAGE_SHIFT);
+		return 0;
+	}
+	/* The device may yet do it: then the map goes with the context. */
+	if (tenon_admin_unknown(ret)) {
+		*kept = true;
+		return ret;
+	}
+	if (m->blocks)
+		unmap_blocks(x, m);
+unmap:
+	unmap_pages(x, m);
+free_id:
+	id_free(x, m);
+free:
+	kfree(m);
+	return ret;
+}
+
+int tenon_buffer_map_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct tenon_context *x = file->driver_priv;
+	struct drm_tenon_buffer_map *args = data;
+	struct drm_gem_object *gem;
+	bool kept = false;
+	u64 end;
+	int ret;
+
+	if (!args->flags || (args->flags & ~(TDI_BUFFER_READ | TDI_BUFFER_WRITE)) || !args->bytes ||
+	    args->buffer || args->reserved)
+		return -EINVAL;
+	gem = drm_gem_object_lookup(file, args->handle);
+	if (!gem)
+		return -ENOENT;
+	if (check_add_overflow(args->offset, args->bytes, &end) || end > gem->size) {
+		ret = -EINVAL;
+		goto put;
+	}
+	ret = pin(x, gem);
+	if (ret)
+		goto put;
+	ret = tenon_context_enter(x);
+	if (ret)
+		goto unpin;
+	ret = buffer_map(x, gem, args, &kept);
+	tenon_context_leave(x);
+	if (!ret || kept)
+		return ret;
+unpin:
+	unpin(x, gem);
+put:
+	drm_gem_object_put(gem);
+	return ret;
+}
+
+int tenon_buffer_unmap_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_BUFFER_UNMAP };
+	struct tenon_context *x = file->driver_priv;
+	struct drm_tenon_buffer_unmap *args = data;
+	struct tenon_map *m;
+	int ret;
+
+	if (args->reserved)
+		return -EINVAL;
+	ret = tenon_context_enter(x);
+	if (ret)
+		return ret;
+	m = xa_load(&x->maps, TDI_BUFFER_INDEX(args->buffer));
+	if (!m || m->id != args->buffer || !m->listed) {
+		ret = -ENOENT;
+		goto leave;
+	}
+	sqe.buffer.context = cpu_to_le32(x->id);
+	sqe.buffer.context_generation = cpu_to_le32(x->generation);
+	sqe.buffer.buffer = cpu_to_le32(m->id);
+	ret = tenon_context_admin(x, &sqe, true);
+	trace_tenon_buffer_unmap(x, m->id, ret);
+	if (!ret) {
+		id_free(x, m);
+		map_free(x, m);
+	} else {
+		/* Nothing is known of it any more; it goes with the context. */
+		m->listed = false;
+	}
+leave:
+	tenon_context_leave(x);
+	return ret;
+}
+
+/* The context has ended on the device, or the device was fenced off. Under the context's lock. */
+void tenon_buffer_end_all(struct tenon_context *x, bool proven)
+{
+	struct tenon_map *m;
+	unsigned long index;
+
+	xa_for_each(&x->maps, index, m) {
+		if (proven) {
+			if (m->unproven)
+				atomic64_sub(m->gem->size >> PAGE_SHIFT, &x->controller->unproven);
+			id_free(x, m);
+			map_free(x, m);
+		} else if (!m->unproven) {
+			atomic64_add(m->gem->size >> PAGE_SHIFT, &x->controller->unproven);
+			m->unproven = true;
+		}
+	}
+}

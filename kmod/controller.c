@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A controller's life: bring-up, events, watchdog, reset, removal.
+ *
+ * A reset ends all contexts: what was submitted completes ABORTED, the contexts are dead, new ones can be
+ * opened. (Contexts that live on over a reset need their objects made again; that is not here yet.)
+ */
+#include <linux/device.h>
+#include <linux/dma-mapping.h>
+#include <linux/jiffies.h>
+#include <linux/log2.h>
+#include <linux/minmax.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "tenon.h"
+#include "trace.h"
+
+#define WATCHDOG_MS	1000
+/* So that the event queue, which has room for all, stays within TDI_DEPTH_LOG2_MAX. */
+#define QUEUES_MAX	4096
+#define CONTEXTS_MAX	1024
+
+static void set_state(struct tenon_controller *c, enum tenon_state state)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&c->admin_lock, flags);
+	c->state = state;
+	if (state == TENON_DOWN || state == TENON_GONE)
+		c->ops->admin_cancel(c, state == TENON_GONE ? -ENODEV : -EIO);
+	spin_unlock_irqrestore(&c->admin_lock, flags);
+	wake_up_all(&c->admin_room);
+}
+
+/* Neither in the middle of a reset nor of a bring-up. */
+bool tenon_controller_settled(struct tenon_controller *c)
+{
+	unsigned long flags;
+	bool settled;
+
+	spin_lock_irqsave(&c->admin_lock, flags);
+	settled = c->state != TENON_DOWN && c->state != TENON_STARTING;
+	spin_unlock_irqrestore(&c->admin_lock, flags);
+	return settled;
+}
+
+/* ---------------------------------------------------------------------------------- contexts */
+
+/* The next context at or after @index, with a reference. */
+static struct tenon_context *context_get(struct tenon_controller *c, unsigned long *index)
+{
+	struct tenon_context *x;
+
+	xa_lock(&c->contexts);
+	x = xa_find(&c->contexts, index, ULONG_MAX, XA_PRESENT);
+	if (x)
+		kref_get(&x->ref);
+	xa_unlock(&c->contexts);
+	return x;
+}
+
+static void for_each_context(struct tenon_controller *c, void (*fn)(struct tenon_context *x, bool proven),
+			     bool proven)
+{
+	struct tenon_context *x;
+	unsigned long index;
+
+	for (index = 0; (x = context_get(c, &index)); index++) {
+		mutex_lock(&x->lock);
+		fn(x, proven);
+		mutex_unlock(&x->lock);
+		tenon_context_put(x);
+	}
+}
+
+static void kill_context(struct tenon_context *x, bool proven)
+{
+	tenon_context_kill(x);
+}
+
+static void forget_context(struct tenon_context *x, bool proven)
+{
+	tenon_context_forget(x);
+}
+
+/*
+ * Take the device off memory, and end all contexts. The order is that of [TKO-1] and [EOA-5]: DEAD is set,
+ * doorbells are revoked, the device is fenced off, only then the CQs are written and memory goes.
+ */
+static bool take_down(struct tenon_controller *c, enum tenon_state state)
+{
+	bool proven;
+
+	set_state(c, state);
+	for_each_context(c, kill_context, false);
+	proven = !c->ops->fence_off(c);
+	trace_tenon_fence_off(c, proven);
+	for_each_context(c, tenon_context_end, proven);
+	if (!proven)
+		dev_err(c->dev, "can't be fenced off: %lld pages that it may still access stay allocated\n",
+			atomic64_read(&c->unproven));
+	return proven;
+}
+
+/* ---------------------------------------------------------------------------------- bring-up */
+
+static int identify_check(struct tenon_controller *c, const struct tdi_identify *id, u64 features)
+{
+	if (le32_to_cpu(id->version) != TDI_VERSION(TDI_VERSION_MAJOR, TDI_VERSION_MINOR))
+		return -EPROTO;
+	/* Names are printed and shown: they end, and all that was not asked for is inert. */
+	if (le64_to_cpu(id->features) != features || id->serial[sizeof(id->serial) - 1] ||
+	    id->model[sizeof(id->model) - 1] || id->firmware[sizeof(id->firmware) - 1])
+		return -EPROTO;
+	if (!id->max_groups || !id->max_contexts || !id->max_queues || !id->max_eqs || !id->max_buffers ||
+	    le32_to_cpu(id->max_buffers) > TDI_BUFFER_INDEX(~0u) + 1 || !id->max_buffer_bytes ||
+	    le16_to_cpu(id->max_depth_log2) > TDI_DEPTH_LOG2_MAX)
+		return -EPROTO;
+	/* After a reset it must still be the same: tenants were told. */
+	if (c->identify.version && memcmp(&c->identify, id, sizeof(*id)))
+		return -EPROTO;
+	return 0;
+}
+
+static int identify(struct tenon_controller *c, u64 features)
+{
+	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_IDENTIFY };
+	struct tdi_identify *id;
+	int ret;
+
+	id = kzalloc(sizeof(*id), GFP_KERNEL);
+	if (!id)
+		return -ENOMEM;
+	sqe.data.page = cpu_to_le32(TDI_IDENTIFY_CONTROLLER);
+	ret = tenon_admin_log(c, &sqe, id, sizeof(*id));
+	if (!ret)
+		ret = identify_check(c, id, features);
+	if (!ret) {
+		c->identify = *id;
+		c->max_queues = min3(c->max_queues, le32_to_cpu(id->max_queues), (u32)QUEUES_MAX);
+		c->max_contexts = min(le32_to_cpu(id->max_contexts), (u32)CONTEXTS_MAX);
+	}
+	kfree(id);
+	return ret;
+}
+
+static int group_create(struct tenon_controller *c)
+{
+	c->group_generation = tenon_generation(c);
+	memset(&c->request.sqe, 0, sizeof(c->request.sqe));
+	c->request.sqe.opcode = TDI_ADMIN_GROUP_CREATE;
+	c->request.sqe.generation = cpu_to_le32(c->group_generation);
+	return tenon_admin(c, &c->request);
+}
+
+/* Under lock. On failure the device may be left enabled: fence_off() follows. */
+static int bring_up(struct tenon_controller *c)
+{
+	u64 features;
+	int ret;
+
+	ret = c->ops->enable(c, &features);
+	if (ret)
+		return ret;
+	set_state(c, TENON_STARTING);
+	/* What was under way before the reset has been canceled. */
+	c->request.busy = false;
+	c->ladder.busy = false;
+	c->log_request.busy = false;
+	ret = identify(c, features);
+	if (!ret)
+		ret = c->ops->event_arm(c, &c->request, 2 * c->max_queues + 2 * c->max_contexts + 2);
+	if (!ret)
+		ret = group_create(c);
+	if (!ret)
+		set_state(c, TENON_LIVE);
+	return ret;
+}
+
+/* ------------------------------------------------------------------------------------- reset */
+
+/* What fence_off() didn't prove last time it may prove now. Returns with the lock held. */
+void tenon_controller_reset_begin(struct tenon_controller *c)
+{
+	mutex_lock(&c->lock);
+	if (c->state == TENON_GONE)
+		return;
+	c->resets++;
+	take_down(c, TENON_DOWN);
+}
+
+void tenon_controller_reset_end(struct tenon_controller *c)
+{
+	int ret;
+
+	if (c->state == TENON_GONE) {
+		mutex_unlock(&c->lock);
+		return;
+	}
+	/* With access unproven its ids are still taken. */
+	ret = xa_empty(&c->contexts) ? bring_up(c) : -EIO;
+	if (ret) {
+		dev_err(c->dev, "can't be brought up again (%d); a reset of the function may help\n", ret);
+		set_state(c, TENON_DOWN);
+		c->ops->fence_off(c);
+		set_state(c, TENON_FAILED);
+	} else {
+		dev_info(c->dev, "reset, contexts can be opened again\n");
+	}
+	mutex_unlock(&c->lock);
+}
+
+static void reset_work(struct work_struct *work)
+{
+	struct tenon_controller *c = container_of(work, struct tenon_controller, reset_work);
+
+	tenon_controller_reset_begin(c);
+	tenon_controller_reset_end(c);
+}
+
+/* Something went wrong that only a reset helps against; it comes later. Any context, interrupts too. */
+void tenon_controller_reset(struct tenon_controller *c, const char *why)
+{
+	unsigned long flags;
+	bool first;
+
+	spin_lock_irqsave(&c->admin_lock, flags);
+	first = c->state == TENON_LIVE && queue_work(tenon_wq, &c->reset_work);
+	spin_unlock_irqrestore(&c->admin_lock, flags);
+	if (first)
+		dev_err(c->dev, "%s: resetting\n", why);
+}
+
+/* --------------------------------------------------------------------------------- watchdog */
+
+static bool outstanding(struct tenon_controller *c)
+{
+	struct tenon_queue *q;
+	unsigned long id;
+	bool found = false;
+
+	xa_lock(&c->queues);
+	xa_for_each(&c->queues, id, q) {
+		found = tenon_queue_outstanding(q);
+		if (found)
+			break;
+	}
+	xa_unlock(&c->queues);
+	return found;
+}
+
+/*
+ * A device that is gone or has failed raises no interrupt; one that polled and stopped needs a question to be
+ * found out.
+ */
+static void watchdog(struct work_struct *work)
+{
+	struct tenon_controller *c = container_of(to_delayed_work(work), struct tenon_controller, watchdog);
+
+	if (!mutex_trylock(&c->lock))
+		goto again;
+	if (c->state != TENON_LIVE) {
+		mutex_unlock(&c->lock);
+		goto again;
+	}
+	switch (c->ops->alive(c)) {
+	case 0:
+		if (outstanding(c)) {
+			memset(&c->request.sqe, 0, sizeof(c->request.sqe));
+			c->request.sqe.opcode = TDI_ADMIN_KEEP_ALIVE;
+			tenon_admin(c, &c->request);
+		}
+		break;
+	case -ENODEV:
+		tenon_controller_reset(c, "the device is gone");
+		break;
+	default:
+		tenon_controller_reset(c, "the device has failed");
+		break;
+	}
+	mutex_unlock(&c->lock);
+again:
+	queue_delayed_work(tenon_wq, &c->watchdog, msecs_to_jiffies(WATCHDOG_MS));
+}
+
+/* ------------------------------------------------------------------------------------ events */
+
+/* @event is a copy; it is a hint to look at something, nothing more. From the interrupt's thread. */
+void tenon_controller_event(struct tenon_controller *c, const struct tdi_event *event)
+{
+	u32 id = le32_to_cpu(event->id);
+
+	switch (le16_to_cpu(event->type)) {
+	case TDI_EVENT_DUE:
+		tenon_queue_notice(c, id);
+		break;
+	case TDI_EVENT_STOPPED:
+		tenon_queue_stopped(c, id);
+		break;
+	case TDI_EVENT_FAULT:
+	case TDI_EVENT_HANG:
+		dev_warn_ratelimited(c->dev, "context %u: %s\n", id,
+				     le16_to_cpu(event->type) == TDI_EVENT_HANG ? "hang" : "fault");
+		break;
+	case TDI_EVENT_THERMAL:
+		dev_warn_ratelimited(c->dev, "too hot\n");
+		break;
+	case TDI_EVENT_ERROR:
+		if (c->ops->alive(c))
+			tenon_controller_reset(c, "the device has failed");
+		break;
+	default:
+		dev_warn_ratelimited(c->dev, "event of unknown type %u\n", le16_to_cpu(event->type));
+		break;
+	}
+}
+
+/* ---------------------------------------------------------------------------------- lifetime */
+
+struct tenon_controller *tenon_controller_create(struct device *dev, const struct tenon_transport_ops *ops,
+						 void *transport)
+{
+	struct tenon_controller *c;
+
+	c = kzalloc(sizeof(*c), GFP_KERNEL);
+	if (!c)
+		return NULL;
+	c->log = dma_alloc_coherent(dev, TDI_PAGE_SIZE, &c->log_dma, GFP_KERNEL);
+	if (!c->log) {
+		kfree(c);
+		return NULL;
+	}
+	kref_init(&c->ref);
+	c->dev = dev;
+	c->ops = ops;
+	c->transport = transport;
+	mutex_init(&c->lock);
+	mutex_init(&c->log_lock);
+	mutex_init(&c->ladder_lock);
+	spin_lock_init(&c->admin_lock);
+	init_waitqueue_head(&c->admin_room);
+	xa_init_flags(&c->contexts, XA_FLAGS_ALLOC);
+	xa_init_flags(&c->queues, XA_FLAGS_ALLOC);
+	tenon_admin_init(&c->request);
+	tenon_admin_init(&c->ladder);
+	tenon_admin_init(&c->log_request);
+	INIT_WORK(&c->reset_work, reset_work);
+	INIT_DELAYED_WORK(&c->watchdog, watchdog);
+	return c;
+}
+
+static void controller_free(struct kref *ref)
+{
+	struct tenon_controller *c = container_of(ref, struct tenon_controller, ref);
+
+	xa_destroy(&c->contexts);
+	xa_destroy(&c->queues);
+	kfree(c);
+}
+
+void tenon_controller_put(struct tenon_controller *c)
+{
+	kref_put(&c->ref, controller_free);
+}
+
+/* If it fails, tenon_controller_remove() follows, too. */
+int tenon_controller_start(struct tenon_controller *c)
+{
+	int ret;
+
+	mutex_lock(&c->lock);
+	ret = bring_up(c);
+	mutex_unlock(&c->lock);
+	if (ret)
+		return dev_err_probe(c->dev, ret, "can't be brought up\n");
+	ret = tenon_partition_create(c, "default", &c->partition);
+	if (ret)
+		return dev_err_probe(c->dev, ret, "can't make a partition\n");
+	queue_delayed_work(tenon_wq, &c->watchdog, msecs_to_jiffies(WATCHDOG_MS));
+	return 0;
+}
+
+/*
+ * End it, before its transport goes. Returns whether the device has certainly no access to memory any more; else
+ * nothing that it knows of may ever be used again [EOA-7].
+ */
+bool tenon_controller_remove(struct tenon_controller *c)
+{
+	bool proven;
+
+	/* No new calls, and those that are inside kicks have left. */
+	if (c->partition)
+		tenon_partition_remove(c->partition);
+	mutex_lock(&c->lock);
+	proven = take_down(c, TENON_GONE);
+	if (!proven)
+		for_each_context(c, forget_context, false);
+	mutex_unlock(&c->lock);
+	cancel_delayed_work_sync(&c->watchdog);
+	cancel_work_sync(&c->reset_work);
+	if (proven)
+		dma_free_coherent(c->dev, TDI_PAGE_SIZE, c->log, c->log_dma);
+	c->log = NULL;
+	return proven;
+}
