@@ -41,8 +41,8 @@ static bool admin_try(struct tenon_controller *c, struct tenon_request *rq, int 
 }
 
 /*
- * Hand @rq to the device; the caller has filled its sqe. If it returns 0, @rq is busy until its done is complete.
- * What occupies the queue ends by itself or by a reset, so this waits no longer than that.
+ * Hand @rq to the device; the caller has filled its sqe. If it returns 0, @rq is busy until its done is
+ * complete. What occupies the queue ends by itself or by a reset, so this waits no longer than that.
  */
 int tenon_admin_submit(struct tenon_controller *c, struct tenon_request *rq)
 {
@@ -60,8 +60,8 @@ int tenon_admin_submit(struct tenon_controller *c, struct tenon_request *rq)
 }
 
 /*
- * Wait for the answer. -EINTR: a fatal signal came first, and -ETIMEDOUT: it didn't come: then @rq is still busy,
- * and the device may yet do what it says.
+ * Wait for the answer. -EINTR: a fatal signal came first, and -ETIMEDOUT: it didn't come: then @rq is still
+ * busy, and the device may yet do what it says.
  */
 int tenon_admin_wait(struct tenon_controller *c, struct tenon_request *rq, bool killable)
 {

@@ -2,8 +2,8 @@
 /*
  * Buffers: GEM objects in shared memory, and the maps by which the device uses them.
  *
- * A map pins the object's pages, gives them DMA addresses and tells the device a list of blocks. All that stays
- * until the device has acknowledged the end of the map, or is fenced off [EOA-5].
+ * A map pins the object's pages, gives them DMA addresses and tells the device a list of blocks. All that
+ * stays until the device has acknowledged the end of the map, or is fenced off [EOA-5].
  */
 #include <linux/bitops.h>
 #include <linux/dma-mapping.h>

@@ -2,8 +2,9 @@
 /*
  * Contexts: an open file, and what the device knows of it.
  *
- * open() doesn't talk to the device. The first map or queue makes the context there; the last close hands its end
- * to a worker, and ids, memory and charges stay taken until the device has acknowledged it or is fenced off.
+ * open() doesn't talk to the device. The first map or queue makes the context there; the last close hands its
+ * end to a worker, and ids, memory and charges stay taken until the device has acknowledged it or is fenced
+ * off.
  */
 #include <linux/jiffies.h>
 #include <linux/mm.h>

@@ -60,8 +60,9 @@ static struct tenon_context *context_get(struct tenon_controller *c, unsigned lo
 	return x;
 }
 
-static void for_each_context(struct tenon_controller *c, void (*fn)(struct tenon_context *x, bool proven),
-			     bool proven)
+typedef void (*context_fn)(struct tenon_context *x, bool proven);
+
+static void visit_contexts(struct tenon_controller *c, context_fn fn, bool proven)
 {
 	struct tenon_context *x;
 	unsigned long index;
@@ -93,10 +94,10 @@ static bool take_down(struct tenon_controller *c, enum tenon_state state)
 	bool proven;
 
 	set_state(c, state);
-	for_each_context(c, kill_context, false);
+	visit_contexts(c, kill_context, false);
 	proven = !c->ops->fence_off(c);
 	trace_tenon_fence_off(c, proven);
-	for_each_context(c, tenon_context_end, proven);
+	visit_contexts(c, tenon_context_end, proven);
 	if (!proven)
 		dev_err(c->dev, "can't be fenced off: %lld pages that it may still access stay allocated\n",
 			atomic64_read(&c->unproven));
@@ -139,7 +140,7 @@ static int identify(struct tenon_controller *c, u64 features)
 	if (!ret) {
 		c->identify = *id;
 		c->max_queues = min3(c->max_queues, le32_to_cpu(id->max_queues), (u32)QUEUES_MAX);
-		c->max_contexts = min(le32_to_cpu(id->max_contexts), (u32)CONTEXTS_MAX);
+		c->max_contexts = min_t(u32, le32_to_cpu(id->max_contexts), CONTEXTS_MAX);
 	}
 	kfree(id);
 	return ret;
@@ -382,8 +383,8 @@ int tenon_controller_start(struct tenon_controller *c)
 }
 
 /*
- * End it, before its transport goes. Returns whether the device has certainly no access to memory any more; else
- * nothing that it knows of may ever be used again [EOA-7].
+ * End it, before its transport goes. Returns whether the device has certainly no access to memory any more;
+ * else nothing that it knows of may ever be used again [EOA-7].
  */
 bool tenon_controller_remove(struct tenon_controller *c)
 {
@@ -395,7 +396,7 @@ bool tenon_controller_remove(struct tenon_controller *c)
 	mutex_lock(&c->lock);
 	proven = take_down(c, TENON_GONE);
 	if (!proven)
-		for_each_context(c, forget_context, false);
+		visit_contexts(c, forget_context, false);
 	mutex_unlock(&c->lock);
 	cancel_delayed_work_sync(&c->watchdog);
 	cancel_work_sync(&c->reset_work);

@@ -118,8 +118,9 @@ static bool core_ioctl_passes(unsigned int cmd)
 }
 
 /*
- * The core takes any size, fills what is missing with zeros and ignores what is too much, and copies out after
- * the call has had its effect. Here a size means something, and the caller must be able to see the result.
+ * The core takes any size, fills what is missing with zeros and ignores what is too much, and copies out
+ * after the call has had its effect. Here a size means something, and the caller must be able to see the
+ * result.
  */
 static int check_argument(const struct drm_ioctl_desc *desc, unsigned int cmd, void __user *arg)
 {
@@ -194,7 +195,9 @@ static int tenon_mmap(struct file *file, struct vm_area_struct *vma)
 
 	if (drm_dev_is_unplugged(priv->minor->dev))
 		return -ENODEV;
-	return tenon_queue_owns_offset(vma) ? tenon_queue_mmap(priv->driver_priv, vma) : drm_gem_mmap(file, vma);
+	if (tenon_queue_owns_offset(vma))
+		return tenon_queue_mmap(priv->driver_priv, vma);
+	return drm_gem_mmap(file, vma);
 }
 
 static void tenon_show_fdinfo(struct drm_printer *p, struct drm_file *file)

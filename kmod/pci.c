@@ -164,8 +164,8 @@ static void pci_flush(struct tenon_controller *c)
 }
 
 /*
- * Bus mastering off, then a reset that is seen to have ended: of the controller, or if that can't be had of the
- * function. A function that was pulled out has no way to memory any more. [EOA-6]
+ * Bus mastering off, then a reset that is seen to have ended: of the controller, or if that can't be had of
+ * the function. A function that was pulled out has no way to memory any more. [EOA-6]
  */
 static int pci_fence_off(struct tenon_controller *c)
 {
@@ -327,6 +327,7 @@ static void eq_drain(struct tenon_pci *t)
 	struct tdi_event events[EVENTS_AT_ONCE];
 	unsigned int count, i;
 
+	/* Pairs with eq_alloc(). */
 	if (!smp_load_acquire(&t->eq))
 		return;
 	do {
@@ -362,6 +363,11 @@ static irqreturn_t pci_thread(int irq, void *data)
 	return IRQ_HANDLED;
 }
 
+static size_t eq_bytes(struct tenon_pci *t)
+{
+	return max_t(size_t, PAGE_SIZE, sizeof(*t->eq) << t->eq_log2);
+}
+
 /* The ring is made once; its interrupt thread reads it from here on. */
 static int eq_alloc(struct tenon_pci *t, u32 entries)
 {
@@ -370,11 +376,10 @@ static int eq_alloc(struct tenon_pci *t, u32 entries)
 	t->eq_log2 = order_base_2(entries);
 	if (t->eq_log2 > TDI_DEPTH_LOG2_MAX)
 		return -ENOSPC;
-	eq = dma_alloc_coherent(&t->pdev->dev, max_t(size_t, PAGE_SIZE, sizeof(*eq) << t->eq_log2), &t->eq_dma,
-				GFP_KERNEL);
+	eq = dma_alloc_coherent(&t->pdev->dev, eq_bytes(t), &t->eq_dma, GFP_KERNEL);
 	if (!eq)
 		return -ENOMEM;
-	memset(eq, 0, sizeof(*eq) << t->eq_log2);
+	/* Pairs with eq_drain(): the ring and its depth are there. */
 	smp_store_release(&t->eq, eq);
 	return 0;
 }
@@ -488,7 +493,7 @@ static int pci_dma(struct tenon_pci *t)
 				     (unsigned int)TDI_CAP_DMA_BITS(t->cap));
 	/* Tenants and device share memory, which a bounce buffer is not. */
 	if (dma_max_mapping_size(dev) != SIZE_MAX)
-		return dev_err_probe(dev, -EOPNOTSUPP, "memory would have to be copied for %u-bit DMA addresses\n",
+		return dev_err_probe(dev, -EOPNOTSUPP, "memory would be copied for %u-bit DMA addresses\n",
 				     (unsigned int)TDI_CAP_DMA_BITS(t->cap));
 	dma_set_max_seg_size(dev, UINT_MAX);
 	dma_set_seg_boundary(dev, ULONG_MAX);
@@ -507,7 +512,7 @@ static void pci_free(struct tenon_pci *t)
 	struct device *dev = &t->pdev->dev;
 
 	if (t->eq)
-		dma_free_coherent(dev, max_t(size_t, PAGE_SIZE, sizeof(*t->eq) << t->eq_log2), t->eq, t->eq_dma);
+		dma_free_coherent(dev, eq_bytes(t), t->eq, t->eq_dma);
 	if (t->admin_cq)
 		dma_free_coherent(dev, PAGE_SIZE, t->admin_cq, t->admin_cq_dma);
 	if (t->admin_sq)

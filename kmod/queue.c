@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * User mode queues: ring pages split by writer, doorbell, kick, wait, and the kernel as the writer of the CQ when
- * the device is dead.
+ * User mode queues: ring pages split by writer, doorbell, kick, wait, and the kernel as the writer of the CQ
+ * when the device is dead.
  */
 #include <linux/dma-mapping.h>
 #include <linux/eventfd.h>
@@ -16,20 +16,20 @@
 /* The ring protocol is written once; these are its accesses in the kernel's words. */
 #define TENON_FULL_BARRIER() smp_mb()
 #define tenon_load(p) le32_to_cpu(READ_ONCE(*(p)))
-#define tenon_load_acquire(p) le32_to_cpu(smp_load_acquire(p))
+#define tenon_load_acquire(p) le32_to_cpu(smp_load_acquire(p))	/* pairs with the other side's release */
 #define tenon_store(p, value) WRITE_ONCE(*(p), cpu_to_le32(value))
-#define tenon_store_release(p, value) smp_store_release(p, cpu_to_le32(value))
+#define tenon_store_release(p, value) smp_store_release(p, cpu_to_le32(value))	/* and the other way round */
 #include <tenon/ring.h>
 
 #include "tenon.h"
 #include "trace.h"
 
 /*
- * Offsets for mmap(), beyond those of GEM. Doorbells have a range of their own, so that taking one back touches
- * nothing else; each other area has room for the largest ring.
+ * Offsets for mmap(), beyond those of GEM. Doorbells have a range of their own, so that taking one back
+ * touches nothing else; each other area has room for the largest ring.
  */
 #define RING_SHIFT	22
-#define RING_AT(id, device) ((1ULL << 41) + (((u64)(id) * 2 + (device)) << RING_SHIFT))
+#define RING_AT(id, part) ((1ULL << 41) + (((u64)(id) * 2 + (part)) << RING_SHIFT))
 #define DOORBELL_AT(id) ((1ULL << 42) + ((u64)(id) << PAGE_SHIFT))
 
 static inline void *area(const struct tenon_queue *q, enum tenon_area_id id)
@@ -287,18 +287,42 @@ bool tenon_queue_owns_offset(const struct vm_area_struct *vma)
 	return (u64)vma->vm_pgoff << PAGE_SHIFT >= RING_AT(0, 0);
 }
 
-static int map_areas(struct tenon_queue *q, struct vm_area_struct *vma, const enum tenon_area_id *ids,
-		     unsigned int count)
+/* Areas are mapped in the order of their numbers: those that the tenant writes, and those that it reads. */
+enum part {
+	PART_TENANT,
+	PART_DEVICE,
+	PART_DOORBELL,
+};
+
+static const struct {
+	enum tenon_area_id first;
+	enum tenon_area_id last;
+} parts[] = {
+	[PART_TENANT] = { TENON_AREA_PRODUCER, TENON_AREA_SQ },
+	[PART_DEVICE] = { TENON_AREA_DEVICE, TENON_AREA_CQ },
+};
+
+static u32 part_bytes(const struct tenon_queue *q, enum part part)
+{
+	unsigned int i;
+	u32 pages = 0;
+
+	for (i = parts[part].first; i <= parts[part].last; i++)
+		pages += q->area[i].count;
+	return pages << PAGE_SHIFT;
+}
+
+static int part_map(struct tenon_queue *q, struct vm_area_struct *vma, enum part part)
 {
 	unsigned long at = vma->vm_start;
 	unsigned int i, j;
 	int ret;
 
-	for (i = 0; i < count; i++) {
-		struct tenon_area *a = &q->area[ids[i]];
-
-		for (j = 0; j < a->count; j++, at += PAGE_SIZE) {
-			ret = vm_insert_page(vma, at, a->page + j);
+	if (vma->vm_end - at != part_bytes(q, part))
+		return -EINVAL;
+	for (i = parts[part].first; i <= parts[part].last; i++) {
+		for (j = 0; j < q->area[i].count; j++, at += PAGE_SIZE) {
+			ret = vm_insert_page(vma, at, q->area[i].page + j);
 			if (ret)
 				return ret;
 		}
@@ -306,32 +330,17 @@ static int map_areas(struct tenon_queue *q, struct vm_area_struct *vma, const en
 	return 0;
 }
 
-static const enum tenon_area_id tenant_areas[] = { TENON_AREA_PRODUCER, TENON_AREA_SQ };
-static const enum tenon_area_id device_areas[] = { TENON_AREA_DEVICE, TENON_AREA_KERNEL, TENON_AREA_CQ };
-
-static u32 areas_bytes(const struct tenon_queue *q, const enum tenon_area_id *ids, unsigned int count)
-{
-	u32 pages = 0;
-
-	while (count--)
-		pages += q->area[ids[count]].count;
-	return pages << PAGE_SHIFT;
-}
-
-#define AREAS_BYTES(q, ids) areas_bytes(q, ids, ARRAY_SIZE(ids))
-#define MAP_AREAS(q, vma, ids) map_areas(q, vma, ids, ARRAY_SIZE(ids))
-
 /* Which queue and which part of it an offset means. */
-static struct tenon_queue *queue_of_offset(struct tenon_context *x, u64 offset, unsigned int *part)
+static struct tenon_queue *queue_of_offset(struct tenon_context *x, u64 offset, enum part *part)
 {
 	u64 id;
 
 	if (offset >= DOORBELL_AT(0)) {
 		id = (offset - DOORBELL_AT(0)) >> PAGE_SHIFT;
-		*part = 2;
+		*part = PART_DOORBELL;
 	} else {
 		id = (offset - RING_AT(0, 0)) >> RING_SHIFT;
-		*part = id & 1;
+		*part = id & 1 ? PART_DEVICE : PART_TENANT;
 		if (offset != RING_AT(id >> 1, *part))
 			return NULL;
 		id >>= 1;
@@ -341,9 +350,8 @@ static struct tenon_queue *queue_of_offset(struct tenon_context *x, u64 offset, 
 
 int tenon_queue_mmap(struct tenon_context *x, struct vm_area_struct *vma)
 {
-	unsigned long bytes = vma->vm_end - vma->vm_start;
 	struct tenon_queue *q;
-	unsigned int part;
+	enum part part;
 	unsigned long pfn;
 	int ret = -EINVAL;
 
@@ -355,22 +363,19 @@ int tenon_queue_mmap(struct tenon_context *x, struct vm_area_struct *vma)
 		goto put;
 	vm_flags_mod(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
 	switch (part) {
-	case 0:
-		if (bytes == AREAS_BYTES(q, tenant_areas))
-			ret = MAP_AREAS(q, vma, tenant_areas);
+	case PART_TENANT:
+		ret = part_map(q, vma, part);
 		break;
-	case 1:
-		if (bytes != AREAS_BYTES(q, device_areas))
-			break;
+	case PART_DEVICE:
 		if (vma->vm_flags & VM_WRITE) {
 			ret = -EACCES;
 			break;
 		}
 		vm_flags_clear(vma, VM_MAYWRITE);
-		ret = MAP_AREAS(q, vma, device_areas);
+		ret = part_map(q, vma, part);
 		break;
-	default:
-		if (bytes != PAGE_SIZE || READ_ONCE(q->revoked) ||
+	case PART_DOORBELL:
+		if (vma->vm_end - vma->vm_start != PAGE_SIZE || READ_ONCE(q->revoked) ||
 		    x->controller->ops->doorbell_pfn(x->controller, q->id, &pfn))
 			break;
 		vm_flags_set(vma, VM_IO | VM_PFNMAP);
@@ -490,10 +495,10 @@ int tenon_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file
 	if (!ret) {
 		args->queue = q->id;
 		args->first = q->first;
-		args->tenant_offset = RING_AT(q->id, 0);
-		args->device_offset = RING_AT(q->id, 1);
-		args->tenant_bytes = AREAS_BYTES(q, tenant_areas);
-		args->device_bytes = AREAS_BYTES(q, device_areas);
+		args->tenant_offset = RING_AT(q->id, PART_TENANT);
+		args->device_offset = RING_AT(q->id, PART_DEVICE);
+		args->tenant_bytes = part_bytes(q, PART_TENANT);
+		args->device_bytes = part_bytes(q, PART_DEVICE);
 		if (!x->controller->ops->doorbell_pfn(x->controller, q->id, &pfn))
 			args->doorbell_offset = DOORBELL_AT(q->id);
 	}
@@ -514,19 +519,20 @@ static void queue_wake(struct tenon_queue *q)
 		eventfd_signal(q->eventfd);
 }
 
-/* Tell the tenant that the device is no longer there for it. The full barrier pairs with its submit's. */
+/* Tell the tenant that the device is no longer there for it. */
 void tenon_queue_kill(struct tenon_queue *q)
 {
 	struct tdi_kernel_page *page = kernel_page(q);
 
 	tenon_store(&page->flags, TDI_KERNEL_DEAD);
+	/* Pairs with the tenant's in tenon_ring_publish() [TKO-1]. */
 	smp_mb();
 	doorbell_revoke(q);
 }
 
 /*
- * The first command without a CQE. All slots hold one lap, or the first of them one and the rest the lap before;
- * what doesn't was not written by an honest device.
+ * The first command without a CQE. All slots hold one lap, or the first of them one and the rest the lap
+ * before; what doesn't was not written by an honest device.
  */
 static bool walk(const struct tenon_queue *q, u32 *first)
 {

@@ -143,9 +143,9 @@ struct tenon_controller {
 	u32 max_contexts;
 	u32 max_queues;
 
-	struct mutex lock;
+	struct mutex lock;	/* see the top */
 	enum tenon_state state;
-	spinlock_t admin_lock;
+	spinlock_t admin_lock;		/* see the top */
 	wait_queue_head_t admin_room;
 	struct xarray contexts;
 	struct xarray queues;
@@ -155,11 +155,11 @@ struct tenon_controller {
 
 	struct tenon_request request;
 	struct tenon_request ladder;
-	struct mutex ladder_lock;
+	struct mutex ladder_lock;	/* see the top */
 	void *log;
 	dma_addr_t log_dma;
 	struct tenon_request log_request;
-	struct mutex log_lock;
+	struct mutex log_lock;	/* see the top */
 
 	struct work_struct reset_work;
 	struct delayed_work watchdog;
@@ -270,7 +270,7 @@ struct tenon_context {
 	struct tenon_partition *partition;
 	struct tenon_controller *controller;
 	struct drm_device *drm;
-	struct mutex lock;
+	struct mutex lock;	/* see the top */
 	enum tenon_context_state state;
 	u32 id;
 	u32 generation;
@@ -371,9 +371,9 @@ struct tenon_queue {
 	bool unproven;
 	u32 ended;
 	u32 armed;
-	struct mutex end_lock;
-	struct mutex doorbell_lock;
-	spinlock_t wait_lock;
+	struct mutex end_lock;	/* see the top */
+	struct mutex doorbell_lock;	/* see the top */
+	spinlock_t wait_lock;		/* see the top */
 	wait_queue_head_t wait;
 	struct eventfd_ctx *eventfd;
 	struct tenon_area area[TENON_AREAS];

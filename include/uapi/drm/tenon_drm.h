@@ -3,8 +3,8 @@
  * Tenon: what the kernel module and userspace share at /dev/accel/accelN.
  *
  * An open file is a context: buffers and queues belong to it, and their ids and mmap offsets mean nothing in
- * another. open() doesn't talk to the device; the first BUFFER_MAP or QUEUE_CREATE makes the context there. When
- * the last descriptor of the file is closed and its last mapping is gone, so is the context.
+ * another. open() doesn't talk to the device; the first BUFFER_MAP or QUEUE_CREATE makes the context there.
+ * When the last descriptor of the file is closed and its last mapping is gone, so is the context.
  *
  * Besides the ioctls here a node passes VERSION, GET_CAP, GEM_CLOSE and the two PRIME ioctls of <drm/drm.h>;
  * any other ends ENOTTY, on an unplugged device ENODEV.
@@ -169,15 +169,16 @@ struct drm_tenon_buffer_unmap {
  * @first: in: 0; out: first index
  * @tenant_offset: in: 0; out: mmap offset of producer page and SQ, to be read and written
  * @device_offset: in: 0; out: mmap offset of device page, kernel page and CQ, to be read
- * @doorbell_offset: in: 0; out: mmap offset of the doorbell, one page, to be written; 0 if there is none: then
+ * @doorbell_offset: in: 0; out: mmap offset of the doorbell, one page, to be written; 0 if there is none:
+ * then
  *	QUEUE_KICK takes its place
  * @tenant_bytes: in: 0; out: bytes to map at @tenant_offset
  * @device_bytes: in: 0; out: bytes to map at @device_offset
  *
  * Each area begins at a multiple of the host's page size, in the order given; a mapping must be shared and
- * cover all, else mmap() ends EINVAL. Mappings aren't inherited by fork(). They stay readable and writable when
- * the queue has ended; the doorbell is then a page that nobody reads. Errors: EINVAL; ENOSPC beyond the number
- * of queues; ENOMEM.
+ * cover all, else mmap() ends EINVAL. Mappings aren't inherited by fork(). They stay readable and writable
+ * when the queue has ended; the doorbell is then a page that nobody reads. Errors: EINVAL; ENOSPC beyond the
+ * number of queues; ENOMEM.
  */
 struct drm_tenon_queue_create {
 	__u32 flags;
