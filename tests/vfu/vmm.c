@@ -23,6 +23,7 @@
 #define PATIENCE_MS 20000
 
 const char *tenond_path;
+bool vmm_faults;
 
 static uint64_t now_ms(void)
 {
@@ -71,15 +72,21 @@ static void receive(struct vmm *v, void *to, size_t bytes)
 /* A DMA message of which the head is read: refuse it, as QEMU does for what isn't mapped. */
 static void refuse_dma(struct vmm *v, const struct head *head)
 {
+	bool write = head->command == DMA_WRITE;
 	uint64_t access[2];
+	uint32_t data;
 	struct head reply = { .id = head->id, .command = head->command, .size = sizeof(reply),
 			      .flags = REPLY | FAILED, .error = 19 };
 
-	assert_int_equal(head->command, DMA_READ);
-	assert_int_equal(head->size, sizeof(*head) + sizeof(access));
+	/* Only a device that lies writes where nothing is. */
+	assert_true(head->command == DMA_READ || (write && vmm_faults));
+	assert_int_equal(head->size, sizeof(*head) + sizeof(access) + (write ? sizeof(data) : 0));
 	receive(v, access, sizeof(access));
+	if (write)
+		receive(v, &data, sizeof(data));
 	assert_int_equal(access[1], 4);
 	assert_true(v->asked_count < 64);
+	v->asked_write[v->asked_count] = write;
 	v->asked[v->asked_count++] = access[0];
 	vmm_send(v, &reply, sizeof(reply), NULL, 0);
 }
@@ -90,6 +97,16 @@ bool vmm_asked(const struct vmm *v, uint64_t address)
 
 	for (i = 0; i < v->asked_count; i++)
 		if (v->asked[i] == address)
+			return true;
+	return false;
+}
+
+bool vmm_asked_write(const struct vmm *v, uint64_t address)
+{
+	unsigned int i;
+
+	for (i = 0; i < v->asked_count; i++)
+		if (v->asked[i] == address && v->asked_write[i])
 			return true;
 	return false;
 }
@@ -237,13 +254,19 @@ void vmm_expect_end(struct vmm *v)
 struct vmm *vmm_start(enum vmm_how how, const char *option)
 {
 	struct vmm *v = calloc(1, sizeof(*v));
-	char attach[80], line[128] = "";
+	char attach[80], faults[80], line[128] = "";
+	const char *args[] = { "tenond", "--attach", attach, "--spin-us", "20", option, NULL, NULL, NULL };
 	unsigned int i;
 	int out[2];
 
 	assert_non_null(v);
 	snprintf(v->path, sizeof(v->path), "/tmp/vfu-test.%d", (int)getpid());
 	snprintf(attach, sizeof(attach), "vfio-user:%s", v->path);
+	snprintf(faults, sizeof(faults), "%s.faults", v->path);
+	if (vmm_faults) {
+		args[option ? 6 : 5] = "--faults";
+		args[option ? 7 : 6] = faults;
+	}
 	assert_int_equal(pipe(out), 0);
 	v->tenond = fork();
 	assert_true(v->tenond >= 0);
@@ -251,7 +274,7 @@ struct vmm *vmm_start(enum vmm_how how, const char *option)
 		dup2(out[1], 1);
 		close(out[0]);
 		close(out[1]);
-		execl(tenond_path, "tenond", "--attach", attach, "--spin-us", "20", option, NULL);
+		execv(tenond_path, (char **)(uintptr_t)args);
 		_exit(127);
 	}
 	close(out[1]);

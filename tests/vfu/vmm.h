@@ -15,7 +15,7 @@
 #include <linux/vfio.h>
 
 enum { VERSION = 1, DMA_MAP, DMA_UNMAP, GET_INFO, GET_REGION_INFO, GET_IRQ_INFO = 7, SET_IRQS, REGION_READ,
-       REGION_WRITE, DMA_READ, DEVICE_RESET = 13, DEVICE_FEATURE = 16 };
+       REGION_WRITE, DMA_READ, DMA_WRITE, DEVICE_RESET = 13, DEVICE_FEATURE = 16 };
 
 #define REPLY		1u
 #define NO_REPLY	0x10u
@@ -53,6 +53,7 @@ struct vmm {
 	uint16_t id;
 	/* DMA messages from the device */
 	uint64_t asked[64];
+	bool asked_write[64];
 	unsigned int asked_count;
 	/* guest driver */
 	uint64_t next;			/* free memory */
@@ -80,6 +81,8 @@ struct eq {
 };
 
 extern const char *tenond_path;
+/* Set before vmm_start(): tenond also takes faults, at PATH.faults. */
+extern bool vmm_faults;
 
 /* tenond with options, a connection with memory and interrupts; VMM_BARE: just tenond. */
 enum vmm_how { VMM_BARE, VMM_MAPPED };
@@ -95,6 +98,7 @@ int vmm_call(struct vmm *v, unsigned int command, const void *data, size_t bytes
 /* Answer DMA messages for so long; stops at the first if @first. */
 void vmm_listen(struct vmm *v, int ms, bool first);
 bool vmm_asked(const struct vmm *v, uint64_t address);
+bool vmm_asked_write(const struct vmm *v, uint64_t address);
 void vmm_version(struct vmm *v);
 int vmm_map(struct vmm *v, int fd, uint64_t offset, uint64_t iova, uint64_t size, uint32_t flags);
 int vmm_unmap(struct vmm *v, uint64_t iova, uint64_t size);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "device.h"
+#include "faults.h"
 #include "mutant.h"
 
 uint64_t tn_device_now(struct tn_device *device)
@@ -195,6 +196,7 @@ void tn_identify(const struct tn_device *device, struct tdi_identify *identify)
 	snprintf((char *)identify->model, sizeof(identify->model), "Tenon reference engine%s",
 		 device->options.virtual_clock ? ", virtual clock" : "");
 	snprintf((char *)identify->firmware, sizeof(identify->firmware), "%s", TENON_VERSION);
+	tn_fault_identify(identify);
 }
 
 static void stop_workers(struct tn_device *device, uint32_t started)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "faults.h"
 
 void tn_events_init(struct tn_events *events)
 {
@@ -61,11 +62,11 @@ static void write_entry(struct tn_device *device, struct tn_latch *latch, uint64
 	if (!ring)
 		return;
 	slot = &ring[eq->written & eq->mask];
-	slot->type = latch->type;
+	slot->type = FAULT(event_type) ? (__u16)FAULT_VALUE(event_type) : latch->type;
 	slot->reserved = 0;
-	slot->id = latch->id;
+	slot->id = FAULT(event_id) ? FAULT_VALUE(event_id) : latch->id;
 	slot->hint = latch->hint;
-	tenon_store_release(&slot->sequence, eq->written + 1);
+	tenon_store_release(&slot->sequence, eq->written + 1 + (FAULT(event_sequence) ? FAULT_VALUE(event_sequence) : 0));
 	eq->owner[eq->written & eq->mask] = latch;
 	eq->written++;
 	/* The host looks again after it has stored EQ_HEAD, so that one interrupt is enough. [EVQ-9] */

@@ -30,6 +30,10 @@ static const char usage[] =
 	"  --spin-us N              longest polling of an idle queue (default 50)\n"
 	"of vfio-user:\n"
 	"  --msi-only               MSI instead of MSI-X\n"
+#ifdef TENON_FAULTS
+	"  --faults PATH            socket that takes faults to have; \"help\" lists them\n"
+	"  --faults-trace FILE      where the trace goes\n"
+#endif
 	"of unix:\n"
 	"  --memory-max BYTES       memory of one context (default 256M; K, M, G allowed)\n"
 	"  --memory-total BYTES     memory of all contexts (default half of the host's)\n"
@@ -43,7 +47,8 @@ static const char usage[] =
 
 enum option_id {
 	OPT_ATTACH = 256, OPT_ENGINE, OPT_CLOCK, OPT_MODE, OPT_SERIAL, OPT_WORKERS, OPT_SPIN, OPT_MEMORY_MAX,
-	OPT_MEMORY_TOTAL, OPT_CONTEXTS_MAX, OPT_CONTEXTS_PER_UID, OPT_QUEUES_MAX, OPT_MSI_ONLY, OPT_HELP, OPT_VERSION,
+	OPT_MEMORY_TOTAL, OPT_CONTEXTS_MAX, OPT_CONTEXTS_PER_UID, OPT_QUEUES_MAX, OPT_MSI_ONLY, OPT_FAULTS, OPT_FAULTS_TRACE, OPT_HELP,
+	OPT_VERSION,
 };
 
 static const struct option long_options[] = {
@@ -60,6 +65,10 @@ static const struct option long_options[] = {
 	{ "contexts-per-uid", required_argument, NULL, OPT_CONTEXTS_PER_UID },
 	{ "queues-max", required_argument, NULL, OPT_QUEUES_MAX },
 	{ "msi-only", no_argument, NULL, OPT_MSI_ONLY },
+#ifdef TENON_FAULTS
+	{ "faults", required_argument, NULL, OPT_FAULTS },
+	{ "faults-trace", required_argument, NULL, OPT_FAULTS_TRACE },
+#endif
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -151,6 +160,12 @@ static void parse(int argc, char **argv, struct tn_device_options *device, struc
 			break;
 		case OPT_MSI_ONLY:
 			vfu->msi_only = true;
+			break;
+		case OPT_FAULTS:
+			vfu->faults = optarg;
+			break;
+		case OPT_FAULTS_TRACE:
+			vfu->faults_trace = optarg;
 			break;
 		case OPT_HELP:
 			fputs(usage, stdout);

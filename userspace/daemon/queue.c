@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "device.h"
+#include "faults.h"
 #include "mutant.h"
 
 /* Spinning that was in vain is shortened to this part of the option at least. */
@@ -160,6 +161,11 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 	/* A feature that isn't in force is inert. [NEG-3] */
 	if (exec->sqe.opcode == TDI_OP_TENSOR && !(queue->context->device->accepted & TDI_F_TENSOR))
 		return TDI_SC_OPCODE;
+	if (FAULT(cqe_early)) {
+		struct tdi_cqe early = { .user_data = exec->sqe.user_data };
+
+		tenon_ring_complete(&queue->cq[queue->done & queue->mask], &early, queue->done + 1);
+	}
 	return tn_exec_begin(&queue->context->table, exec);
 }
 
@@ -198,8 +204,15 @@ void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
 	queue->ready_at = now;
 	if (MUTANT(notice_order) && tenon_ring_due(queue->producer, queue->noticed, queue->done + 1))
 		device->options.notice(device->options.attach, queue->id);
-	tenon_ring_complete(&queue->cq[queue->done & queue->mask], &cqe, queue->done + 1);
+	if (FAULT(cqe_user_data))
+		cqe.user_data = ~cqe.user_data;
+	tenon_ring_complete(&queue->cq[queue->done & queue->mask], &cqe,
+			    queue->done + 1 + (FAULT(cqe_sequence) ? FAULT_VALUE(cqe_sequence) : 0));
 	queue->done++;
+	if (FAULT(cqe_twice))
+		tenon_ring_complete(&queue->cq[queue->done & queue->mask], &cqe, queue->done);
+	if (FAULT(cqe_unsubmitted))
+		tenon_ring_complete(&queue->cq[queue->done & queue->mask], &cqe, queue->done + 1);
 	if (tenon_ring_due(queue->producer, queue->noticed, queue->done)) {
 		__atomic_fetch_add(&device->log.notices, 1, __ATOMIC_RELAXED);
 		if (device->accepted & TDI_F_EVENT_QUEUES)

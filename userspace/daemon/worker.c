@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "device.h"
+#include "faults.h"
 #include "mutant.h"
 
 /* While commands run back to back, kicks of other queues are looked for this often. */
@@ -67,6 +68,10 @@ static int step(struct tn_worker *worker, struct tn_queue *queue)
 	uint64_t before = exec->work;
 	int status;
 
+	if (FAULT(stall)) {
+		usleep(1000);
+		return TN_MORE;
+	}
 	if (MUTANT(fetch_once))
 		exec->sqe = queue->sq[queue->done & queue->mask];
 	status = tn_exec_step(&queue->context->table, exec, &worker->scratch);

@@ -7,6 +7,7 @@
 #include <linux/pci_regs.h>
 
 #include "../device.h"
+#include "../faults.h"
 #include "pci.h"
 
 #define ADMIN_DEPTH_MIN	3
@@ -92,6 +93,8 @@ static void enable(struct tn_pci *pci)
 		tn_pci_fatal(pci);
 		return;
 	}
+	if (FAULT(not_ready))
+		return;
 	pci->next = pci->admin_first;
 	pci->tail = pci->admin_first;
 	pci->device->accepted = pci->accept;
@@ -104,11 +107,12 @@ static void write_config(struct tn_pci *pci, uint32_t value)
 	bool enabled = pci->config & TDI_CFG_ENABLE;
 
 	if (enabled && !(value & TDI_CFG_ENABLE)) {
-		controller_reset(pci);
+		if (!FAULT(no_reset))
+			controller_reset(pci);
 		return;
 	}
 	if (value & TDI_CFG_FEATURES_OK && !(pci->status & TDI_STS_FEATURES_OK) &&
-	    !(pci->accept & ~TN_PCI_FEATURES))
+	    !(pci->accept & ~TN_PCI_FEATURES) && !FAULT(no_features))
 		pci->status |= TDI_STS_FEATURES_OK;
 	if (enabled)
 		return;
@@ -151,6 +155,7 @@ static void write_register(struct tn_pci *pci, uint64_t offset, uint64_t value)
 {
 	bool enabled = pci->config & TDI_CFG_ENABLE;
 
+	TRACE("write %s 0x%llx", tn_fault_register(offset), (unsigned long long)value);
 	switch (offset) {
 	case TDI_REG_ACCEPT:
 		if (!enabled && !(pci->status & TDI_STS_FEATURES_OK))
@@ -181,7 +186,7 @@ static void write_register(struct tn_pci *pci, uint64_t offset, uint64_t value)
 			pci->tail = (uint32_t)value;
 		break;
 	case TDI_REG_RESET:
-		if (value == TDI_RESET_MAGIC)
+		if (value == TDI_RESET_MAGIC && !FAULT(no_reset))
 			controller_reset(pci);
 		break;
 	default:
@@ -258,16 +263,32 @@ static void write_doorbell(struct tn_pci *pci, uint64_t offset, uint32_t bytes)
 
 /* -------------------------------------------------------------------------- admin queue */
 
+static bool admin_complete(struct tn_pci *pci, uint32_t index, const struct tdi_admin_cqe *cqe)
+{
+	uint32_t slot = index & ((1u << pci->admin_depth) - 1);
+	struct tdi_admin_cqe *to;
+	uint64_t left;
+
+	to = tn_space_at(&pci->device->space, pci->admin_cq + slot * sizeof(*to), TDI_BUFFER_WRITE, &left);
+	if (!to) {
+		tn_pci_fatal(pci);
+		return false;
+	}
+	memcpy(to, cqe, offsetof(struct tdi_admin_cqe, sequence));
+	tenon_store_release(&to->sequence, index + 1 + (FAULT(admin_skip) ? 1 : 0));
+	return true;
+}
+
 bool tn_pci_run(struct tn_pci *pci)
 {
 	struct tn_device *device = pci->device;
 	uint32_t slot = pci->next & ((1u << pci->admin_depth) - 1);
 	const struct tdi_admin_sqe *from;
-	struct tdi_admin_cqe *to, cqe;
+	struct tdi_admin_cqe cqe;
 	struct tdi_admin_sqe sqe;
 	uint64_t left;
 
-	if (pci->next == pci->tail || !tn_pci_masters(pci))
+	if (pci->next == pci->tail || !tn_pci_masters(pci) || tn_fault_admin_held(pci->next))
 		return false;
 	from = tn_space_at(&device->space, pci->admin_sq + slot * sizeof(sqe), TDI_BUFFER_READ, &left);
 	if (!from) {
@@ -275,15 +296,14 @@ bool tn_pci_run(struct tn_pci *pci)
 		return false;
 	}
 	memcpy(&sqe, from, sizeof(sqe));
+	tn_fault_admin(device, &sqe);
 	tn_admin(device, &device->space, &sqe, &cqe);
-	to = tn_space_at(&device->space, pci->admin_cq + slot * sizeof(cqe), TDI_BUFFER_WRITE, &left);
-	if (!to) {
-		tn_pci_fatal(pci);
+	tn_fault_admin_done(&cqe);
+	if (!admin_complete(pci, pci->next, &cqe))
 		return false;
-	}
 	pci->next++;
-	memcpy(to, &cqe, offsetof(struct tdi_admin_cqe, sequence));
-	tenon_store_release(&to->sequence, pci->next);
+	if (FAULT(admin_twice))
+		admin_complete(pci, pci->next, &cqe);
 	device->options.interrupt(device->options.attach, 0);
 	return true;
 }
@@ -358,11 +378,15 @@ static void write_space(struct tn_pci *pci, uint64_t offset, const uint8_t *data
 
 		pci->space[offset + i] = (uint8_t)((pci->space[offset + i] & ~mask) | (data[i] & mask));
 	}
+	if (offset == PCI_COMMAND)
+		TRACE("config command 0x%02x", pci->space[PCI_COMMAND]);
 	if (offset <= reset_at && reset_at - offset < bytes &&
-	    data[reset_at - offset] & PCI_EXP_DEVCTL_BCR_FLR >> 8)
+	    data[reset_at - offset] & PCI_EXP_DEVCTL_BCR_FLR >> 8 && !FAULT(no_flr)) {
+		TRACE("flr");
 		tn_pci_reset(pci);
-	else
+	} else {
 		fence(pci);
+	}
 }
 
 /* --------------------------------------------------------------------------- from outside */
@@ -383,7 +407,9 @@ uint64_t tn_pci_bytes(const struct tn_pci *pci, uint32_t region)
 
 void tn_pci_read(struct tn_pci *pci, uint32_t region, uint64_t offset, void *data, uint32_t bytes)
 {
-	memset(data, 0, bytes);
+	memset(data, FAULT(gone) ? 0xff : 0, bytes);
+	if (FAULT(gone))
+		return;
 	if (region == 0)
 		read_bar0(pci, offset, data, bytes);
 	else if (region == TN_PCI_CONFIG)
@@ -392,6 +418,8 @@ void tn_pci_read(struct tn_pci *pci, uint32_t region, uint64_t offset, void *dat
 
 void tn_pci_write(struct tn_pci *pci, uint32_t region, uint64_t offset, const void *data, uint32_t bytes)
 {
+	if (FAULT(gone))
+		return;
 	if (region == 0)
 		write_bar0(pci, offset, data, bytes);
 	else if (region == TN_PCI_CONFIG)

@@ -25,6 +25,7 @@
 #include <linux/vfio.h>
 
 #include "../device.h"
+#include "../faults.h"
 #include "listen.h"
 #include "pci.h"
 #include "vfio-user.h"
@@ -114,7 +115,9 @@ struct tn_vfu {
 	uint32_t file_count;
 	bool told;			/* that memory isn't sealed */
 	uint16_t next_id;
-	uint16_t asked[MISSES_MAX];	/* ids of DMA messages without an answer */
+	struct {
+		uint16_t id, command;
+	} asked[MISSES_MAX];		/* DMA messages without an answer */
 	uint32_t asked_count;
 	/* shared with workers */
 	pthread_mutex_t lock;		/* taken last */
@@ -122,6 +125,7 @@ struct tn_vfu {
 	uint64_t missed[MISSES_MAX];	/* addresses */
 	uint32_t missed_count;
 	int wake;			/* eventfd: look at missed */
+	int faults;			/* of test builds */
 	_Alignas(8) uint8_t in[MESSAGE_MAX];
 	_Alignas(8) uint8_t out[MESSAGE_MAX];
 };
@@ -133,18 +137,27 @@ void tn_vfu_notice(void *arg, uint32_t queue)
 {
 }
 
-void tn_vfu_interrupt(void *arg, uint32_t vector)
+static bool interrupt(struct tn_vfu *attach, uint32_t vector)
 {
-	struct tn_vfu *attach = arg;
 	uint64_t one = 1;
 	ssize_t done = 0;
+	bool there;
 
 	pthread_mutex_lock(&attach->lock);
+	there = vector < TN_PCI_VECTORS && attach->irq[vector] >= 0;
 	/* It doesn't block: see take_irq(). Full, it is readable already. */
-	if (vector < TN_PCI_VECTORS && attach->irq[vector] >= 0)
+	if (there)
 		done = write(attach->irq[vector], &one, sizeof(one));
 	pthread_mutex_unlock(&attach->lock);
 	(void)done;
+	TRACE("irq %u%s", vector, there ? "" : " has no taker");
+	return there;
+}
+
+void tn_vfu_interrupt(void *arg, uint32_t vector)
+{
+	if (!tn_fault_interrupt(vector))
+		interrupt(arg, vector);
 }
 
 static void missed(void *arg, uint64_t address)
@@ -264,6 +277,8 @@ static int dma_map(struct tn_vfu *attach, const struct dma_map *map)
 	if (!error)
 		file->ranges++;
 	file_put(attach, file);
+	TRACE("map 0x%llx-0x%llx: %d", (unsigned long long)map->iova, (unsigned long long)(map->iova + map->size - 1),
+	      error);
 	return error;
 }
 
@@ -298,6 +313,7 @@ static int dma_unmap(struct tn_vfu *attach, const struct dma_unmap *unmap)
 		return -EINVAL;
 	/* No worker is in any command after this, and none finds the memory again: the reply is the end of access. */
 	tn_device_freeze(attach->device);
+	tn_fault_unmap(attach->device, base, last);
 	whole = tn_device_lose(attach->device, base, last - base + 1 ? last - base + 1 : UINT64_MAX);
 	for (i = tn_space_find(space, base); i < space->regions && space->region[i].base <= last;)
 		drop_region(attach, &space->region[i]);
@@ -391,6 +407,54 @@ static bool send_all(struct tn_vfu *attach, const void *data, size_t bytes)
 	return true;
 }
 
+/* Access 4 bytes by a message; false: the connection is at its end. The answer is for answered(). */
+static bool ask(struct tn_vfu *attach, enum command command, uint64_t address)
+{
+	struct {
+		struct head head;
+		struct dma_access access;
+		uint32_t data;
+	} message = {
+		.head = {
+			.id = attach->next_id++,
+			.command = (uint16_t)command,
+			.size = offsetof(typeof(message), data) + (command == DMA_WRITE ? sizeof(message.data) : 0),
+		},
+		.access = { .address = address & ~3ULL, .count = sizeof(message.data) },
+		.data = 0xa5a5a5a5,
+	};
+
+	attach->asked[attach->asked_count].command = message.head.command;
+	attach->asked[attach->asked_count++].id = message.head.id;
+	return send_all(attach, &message, message.head.size);
+}
+
+#ifdef TENON_FAULTS
+bool tn_vfu_raise(struct tn_vfu *attach, uint32_t vector)
+{
+	return interrupt(attach, vector);
+}
+
+int tn_vfu_dma(struct tn_vfu *attach, bool write, uint64_t address)
+{
+	struct tn_space *space = &attach->device->space;
+	uint32_t i = tn_space_find(space, address & ~3ULL);
+	struct tn_region *region = &space->region[i];
+
+	if (tn_pci_masters(attach->pci) && i < space->regions && region->base <= address &&
+	    region->rights & (write ? TDI_BUFFER_WRITE : TDI_BUFFER_READ)) {
+		if (write)
+			memset((char *)region->host + ((address & ~3ULL) - region->base), 0xa5, 4);
+		TRACE("dma 0x%llx mapped", (unsigned long long)address);
+		return 0;
+	}
+	if (attach->fd < 0 || !attach->negotiated || attach->asked_count == MISSES_MAX)
+		return -EBUSY;
+	TRACE("dma 0x%llx by message", (unsigned long long)address);
+	return ask(attach, write ? DMA_WRITE : DMA_READ, address) ? 0 : -EPIPE;
+}
+#endif
+
 /*
  * Ask the VMM for memory that an access of the function missed: what it answers doesn't matter, but its IOMMU
  * sees the address. A read, whatever the access was: a write would take effect if there is something after all.
@@ -407,22 +471,10 @@ static bool tell_misses(struct tn_vfu *attach)
 	pthread_mutex_unlock(&attach->lock);
 
 	for (i = 0; i < count && attach->asked_count < MISSES_MAX; i++) {
-		struct {
-			struct head head;
-			struct dma_access access;
-		} message = {
-			.head = {
-				.id = attach->next_id++,
-				.command = DMA_READ,
-				.size = sizeof(message),
-			},
-			.access = { .address = address[i] & ~3ULL, .count = 4 },
-		};
-
 		if (!tn_pci_masters(attach->pci))
 			break;
-		attach->asked[attach->asked_count++] = message.head.id;
-		if (!send_all(attach, &message, sizeof(message)))
+		TRACE("miss 0x%llx", (unsigned long long)address[i]);
+		if (!ask(attach, DMA_READ, address[i]))
 			return false;
 	}
 	return true;
@@ -431,13 +483,16 @@ static bool tell_misses(struct tn_vfu *attach)
 /* An answer to one of those. */
 static bool answered(struct tn_vfu *attach, const struct head *head)
 {
+	uint16_t command;
 	uint32_t i;
 
 	for (i = 0; i < attach->asked_count; i++) {
-		if (attach->asked[i] != head->id)
+		if (attach->asked[i].id != head->id)
 			continue;
+		command = attach->asked[i].command;
 		attach->asked[i] = attach->asked[--attach->asked_count];
-		return head->command == DMA_READ && !attach->fd_count;
+		TRACE("dma-answer %s", head->flags & FLAG_ERROR ? "refused" : "ok");
+		return head->command == command && !attach->fd_count;
 	}
 	return false;
 }
@@ -553,6 +608,7 @@ static int dispatch(struct tn_vfu *attach, uint32_t command, const void *data, s
 	case REGION_WRITE:
 		return region(attach, command, data, bytes, reply);
 	case DEVICE_RESET:
+		TRACE("reset by the VMM");
 		tn_pci_reset(attach->pci);
 		return 0;
 	case DEVICE_FEATURE:
@@ -660,6 +716,7 @@ static void disconnect(struct tn_vfu *attach)
 	struct tn_space *space = &attach->device->space;
 	uint32_t i;
 
+	TRACE("disconnect");
 	/* Forgets all that used the memory; then the memory. */
 	tn_pci_reset(attach->pci);
 	tn_device_freeze(attach->device);
@@ -697,6 +754,7 @@ static void serve_listen(struct tn_vfu *attach)
 		return;
 	}
 	attach->fd = fd;
+	TRACE("connect");
 }
 
 int tn_vfu_serve(struct tn_vfu *attach, int stop_fd)
@@ -721,6 +779,8 @@ int tn_vfu_serve(struct tn_vfu *attach, int stop_fd)
 				return 0;
 			if (event[i].data.ptr == &attach->listen)
 				serve_listen(attach);
+			else if (event[i].data.ptr == &attach->faults)
+				tn_faults_serve();
 			else if (event[i].data.ptr == &attach->wake)
 				alive = read(attach->wake, &count, sizeof(count)) < 0 || !attach->negotiated ||
 					tell_misses(attach);
@@ -777,6 +837,13 @@ int tn_vfu_start(struct tn_vfu *attach, struct tn_device *device)
 	device->space.missed = missed;
 	device->space.owner = attach;
 	error = tn_pci_create(attach->options.msi_only, device, &attach->pci);
+	if (error)
+		return error;
+	attach->faults = tn_faults_open(attach->options.faults, attach->options.faults_trace, attach, attach->pci);
+	if (attach->faults >= 0)
+		error = watch(attach, attach->faults, &attach->faults);
+	else if (attach->faults != -ENOENT)
+		error = attach->faults;
 	if (error)
 		return error;
 	attach->listen = tn_listen(attach->options.path, SOCK_STREAM, attach->options.mode);

@@ -20,6 +20,7 @@ struct tn_vfu_options {
 	const char *path;
 	mode_t mode;
 	bool msi_only;			/* MSI instead of MSI-X */
+	const char *faults, *faults_trace; /* of test builds: see faults.h */
 };
 
 /* What a struct tn_device_options needs; @attach is the struct tn_vfu. */
@@ -33,5 +34,11 @@ int tn_vfu_start(struct tn_vfu *attach, struct tn_device *device);
 int tn_vfu_serve(struct tn_vfu *attach, int stop_fd);
 /* End the connection, remove the socket. The device must outlive this. */
 void tn_vfu_destroy(struct tn_vfu *attach);
+#ifdef TENON_FAULTS
+/* Raise a vector whatever faults say; false: there is none. */
+bool tn_vfu_raise(struct tn_vfu *attach, uint32_t vector);
+/* Access 4 bytes: directly where that is allowed, else by a message, so that the VMM judges. */
+int tn_vfu_dma(struct tn_vfu *attach, bool write, uint64_t address);
+#endif
 
 #endif /* TN_ATTACH_VFIO_USER_H */
