@@ -66,7 +66,8 @@ static void write_entry(struct tn_device *device, struct tn_latch *latch, uint64
 	slot->reserved = 0;
 	slot->id = FAULT(event_id) ? FAULT_VALUE(event_id) : latch->id;
 	slot->hint = latch->hint;
-	tenon_store_release(&slot->sequence, eq->written + 1 + (FAULT(event_sequence) ? FAULT_VALUE(event_sequence) : 0));
+	tenon_store_release(&slot->sequence,
+			    eq->written + 1 + (FAULT(event_sequence) ? FAULT_VALUE(event_sequence) : 0));
 	eq->owner[eq->written & eq->mask] = latch;
 	eq->written++;
 	/* The host looks again after it has stored EQ_HEAD, so that one interrupt is enough. [EVQ-9] */

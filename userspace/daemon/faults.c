@@ -267,8 +267,11 @@ static bool map_uses(struct tn_context *context, const struct tn_map *map, uint6
 void tn_fault_unmap(struct tn_device *device, uint64_t base, uint64_t last)
 {
 	void (*missed)(void *owner, uint64_t address) = device->space.missed;
-	uint32_t i, j;
+	uint32_t i = tn_space_find(&device->space, base), j;
 
+	/* QEMU unmaps whole worlds where nothing is. */
+	if (i == device->space.regions || device->space.region[i].base > last)
+		return;
 	TRACE("unmap 0x%llx-0x%llx", (unsigned long long)base, (unsigned long long)last);
 	device->space.missed = NULL;
 	for (i = 0; i < TN_MAX_QUEUES; i++)
@@ -497,10 +500,11 @@ static void serve_line(char *line)
 {
 	char answer[80] = "ok\n";
 	uint64_t number = 0;
-	const struct request *r = parse(line, &number);
+	const struct request *r;
 	int error;
 
 	TRACE("request %s", line);
+	r = parse(line, &number);
 	if (!r) {
 		snprintf(answer, sizeof(answer), "error what? try \"help\"\n");
 	} else if (r->action) {
@@ -622,7 +626,7 @@ int tn_faults_open(const char *path, const char *trace_path, struct tn_vfu *atta
 	faults.pci = pci;
 	faults.epoll = epoll_create1(EPOLL_CLOEXEC);
 	faults.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	faults.trace = trace_path ? open(trace_path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644) :
+	faults.trace = trace_path ? open(trace_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644) :
 		memfd_create("trace", MFD_CLOEXEC);
 	if (faults.epoll < 0 || faults.timer < 0 || faults.trace < 0)
 		return -errno;

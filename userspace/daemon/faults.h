@@ -3,8 +3,9 @@
  * Faults that a test build can be told to have, so that a driver is seen to survive them; see
  * Documentation/lab.rst for the control socket.
  *
- * With -Dfaults=true, FAULT(stall) is true while that fault is on, and uses up one of those that come by number.
- * TRACE() adds a line to the trace. In any other build FAULT() is constant false, and all of this compiles to nothing.
+ * With -Dfaults=true, FAULT(stall) is true while that fault is on, and uses up one of those that come by
+ * number. TRACE() adds a line to the trace. In any other build FAULT() is constant false, and all of this
+ * compiles to nothing.
  */
 #ifndef TN_FAULTS_H
 #define TN_FAULTS_H
@@ -23,8 +24,8 @@ enum tn_fault {
 	TN_FAULT_stall, TN_FAULT_cqe_sequence, TN_FAULT_cqe_user_data, TN_FAULT_cqe_twice, TN_FAULT_cqe_early,
 	TN_FAULT_cqe_unsubmitted,
 	/* admin commands */
-	TN_FAULT_stall_admin, TN_FAULT_late_admin, TN_FAULT_admin_command, TN_FAULT_admin_twice, TN_FAULT_admin_skip,
-	TN_FAULT_admin_status, TN_FAULT_identify_zero, TN_FAULT_identify_huge, TN_FAULT_identify_version,
+	TN_FAULT_stall_admin, TN_FAULT_late_admin, TN_FAULT_admin_command, TN_FAULT_admin_twice,
+	TN_FAULT_admin_skip, TN_FAULT_admin_status, TN_FAULT_identify_zero, TN_FAULT_identify_huge, TN_FAULT_identify_version,
 	/* interrupts and events */
 	TN_FAULT_irq_lost, TN_FAULT_irq_late, TN_FAULT_event_id, TN_FAULT_event_type, TN_FAULT_event_sequence,
 	/* registers */
@@ -53,9 +54,9 @@ bool tn_fault_interrupt(uint32_t vector);
 const char *tn_fault_register(uint64_t offset);
 
 /*
- * By the thread that serves. An open socket needs no closing: the test's daemon ends. The result is to be watched
- * with epoll, and served when it is readable; or it is -errno, or -ENOENT when @path is NULL. The trace goes to
- * @trace, or if that is NULL to memory.
+ * By the thread that serves. An open socket needs no closing: the test's daemon ends. The result is to be
+ * watched with epoll, and served when it is readable; or it is -errno, or -ENOENT when @path is NULL. The trace
+ * is added to the file @trace, or kept in memory if that is NULL.
  */
 int tn_faults_open(const char *path, const char *trace, struct tn_vfu *attach, struct tn_pci *pci);
 void tn_faults_serve(void);

@@ -54,6 +54,8 @@ registers()
 
 bound() { [ -e "$DRIVER/$1" ]; }
 unbound() { [ ! -e "$DRIVER/$1" ]; }
+# Waits for a device to be unplugged.
+gone() { [ "$(await sh -c "[ -e /sys/bus/pci/devices/$1 ] || echo gone")" = gone ]; }
 logged() { dmesg | grep -qF "$1"; }
 nodes() { [ "$(ls /sys/class/accel 2>/dev/null | wc -l)" = "$1" ]; }
 
@@ -66,6 +68,20 @@ await()
 		sleep 0.1
 	done
 	echo "$said"
+}
+
+# fault WORDS...: ask the host for a fault of tenond's, see Documentation/lab.rst; prints what it has to show.
+fault()
+{
+	echo "FAULT $*" > /dev/ttyS1
+	while read -r answer; do
+		case $answer in
+		ok*) return 0 ;;
+		error*) echo "# $*: $answer"; return 1 ;;
+		*) echo "$answer" ;;
+		esac
+	done < /dev/ttyS1
+	return 1
 }
 
 MEMORY=$(pci 1234:1111)

@@ -277,8 +277,8 @@ static int dma_map(struct tn_vfu *attach, const struct dma_map *map)
 	if (!error)
 		file->ranges++;
 	file_put(attach, file);
-	TRACE("map 0x%llx-0x%llx: %d", (unsigned long long)map->iova, (unsigned long long)(map->iova + map->size - 1),
-	      error);
+	TRACE("map 0x%llx-0x%llx: %d", (unsigned long long)map->iova,
+	      (unsigned long long)(map->iova + map->size - 1), error);
 	return error;
 }
 
@@ -418,7 +418,8 @@ static bool ask(struct tn_vfu *attach, enum command command, uint64_t address)
 		.head = {
 			.id = attach->next_id++,
 			.command = (uint16_t)command,
-			.size = offsetof(typeof(message), data) + (command == DMA_WRITE ? sizeof(message.data) : 0),
+			.size = command == DMA_WRITE ? offsetof(typeof(message), data) + sizeof(message.data) :
+				offsetof(typeof(message), data),
 		},
 		.access = { .address = address & ~3ULL, .count = sizeof(message.data) },
 		.data = 0xa5a5a5a5,
@@ -839,7 +840,8 @@ int tn_vfu_start(struct tn_vfu *attach, struct tn_device *device)
 	error = tn_pci_create(attach->options.msi_only, device, &attach->pci);
 	if (error)
 		return error;
-	attach->faults = tn_faults_open(attach->options.faults, attach->options.faults_trace, attach, attach->pci);
+	attach->faults = tn_faults_open(attach->options.faults, attach->options.faults_trace, attach,
+					attach->pci);
 	if (attach->faults >= 0)
 		error = watch(attach, attach->faults, &attach->faults);
 	else if (attach->faults != -ENOENT)
