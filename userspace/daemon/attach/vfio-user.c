@@ -75,6 +75,7 @@ struct region_access {
 
 struct dma_access {
 	uint64_t address, count;
+	uint32_t data;			/* of a write alone */
 };
 
 #define DATA_MAX	4096
@@ -413,16 +414,13 @@ static bool ask(struct tn_vfu *attach, enum command command, uint64_t address)
 	struct {
 		struct head head;
 		struct dma_access access;
-		uint32_t data;
 	} message = {
 		.head = {
 			.id = attach->next_id++,
 			.command = (uint16_t)command,
-			.size = command == DMA_WRITE ? offsetof(typeof(message), data) + sizeof(message.data) :
-				offsetof(typeof(message), data),
+			.size = sizeof(struct head) + offsetof(struct dma_access, data) + (command == DMA_WRITE ? 4 : 0),
 		},
-		.access = { .address = address & ~3ULL, .count = sizeof(message.data) },
-		.data = 0xa5a5a5a5,
+		.access = { .address = address & ~3ULL, .count = 4, .data = 0xa5a5a5a5 },
 	};
 
 	attach->asked[attach->asked_count].command = message.head.command;
