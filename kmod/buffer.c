@@ -2,8 +2,9 @@
 /*
  * Buffers: GEM objects in shared memory, and the maps by which the device uses them.
  *
- * A map pins the object's pages, gives them DMA addresses and tells the device a list of blocks. All that
- * stays until the device has acknowledged the end of the map, or is fenced off [EOA-5].
+ * An object is charged to its partition from the beginning: once it is mmapped, its pages can't be swapped
+ * out. A map pins them, gives them DMA addresses and tells the device a list of blocks. All that stays until
+ * the device has acknowledged the end of the map, or is fenced off [EOA-5].
  */
 #include <linux/bitops.h>
 #include <linux/dma-mapping.h>
@@ -15,7 +16,6 @@
 
 #include <drm/drm_gem.h>
 #include <drm/drm_gem_shmem_helper.h>
-#include <drm/drm_prime.h>
 #include <drm/drm_vma_manager.h>
 
 #include "tenon.h"
@@ -41,31 +41,89 @@ struct tenon_map {
 	bool listed;
 	bool unproven;
 	enum dma_data_direction dir;
-	struct sg_table *sgt;
+	struct sg_table sgt;
 	__le64 *blocks;
 	size_t blocks_bytes;
 	dma_addr_t blocks_dma;
 };
 
+/**
+ * struct tenon_gem - a buffer
+ * @base: owns the memory of this; first, since the helper frees it
+ * @charged: bytes of it
+ */
+struct tenon_gem {
+	struct drm_gem_shmem_object base;
+	u64 charged;
+};
+
+static inline struct tenon_gem *to_tenon_gem(struct drm_gem_object *gem)
+{
+	return container_of(to_drm_gem_shmem_obj(gem), struct tenon_gem, base);
+}
+
 /* --------------------------------------------------------------------------------------- GEM */
+
+static void gem_free(struct drm_gem_object *gem)
+{
+	atomic64_sub(to_tenon_gem(gem)->charged, &to_tenon_node(gem->dev)->partition->bytes);
+	drm_gem_shmem_free(to_drm_gem_shmem_obj(gem));
+}
+
+static const struct drm_gem_object_funcs gem_funcs = {
+	.free = gem_free,
+	.print_info = drm_gem_shmem_object_print_info,
+	.pin = drm_gem_shmem_object_pin,
+	.unpin = drm_gem_shmem_object_unpin,
+	.get_sg_table = drm_gem_shmem_object_get_sg_table,
+	.vmap = drm_gem_shmem_object_vmap,
+	.vunmap = drm_gem_shmem_object_vunmap,
+	.mmap = drm_gem_shmem_object_mmap,
+	.vm_ops = &drm_gem_shmem_vm_ops,
+};
+
+struct drm_gem_object *tenon_gem_create(struct drm_device *drm, size_t size)
+{
+	struct tenon_gem *gem;
+
+	gem = kzalloc(sizeof(*gem), GFP_KERNEL_ACCOUNT);
+	if (!gem)
+		return ERR_PTR(-ENOMEM);
+	gem->base.base.funcs = &gem_funcs;
+	return &gem->base.base;
+}
+
+static int charge(struct tenon_context *x, struct drm_gem_object *gem)
+{
+	struct tenon_partition *p = x->partition;
+	u64 sum = atomic64_add_return(gem->size, &p->bytes);
+
+	if (sum > p->bytes_max) {
+		atomic64_sub(gem->size, &p->bytes);
+		return tenon_context_refuse(x, -ENOMEM, sum, p->bytes_max);
+	}
+	to_tenon_gem(gem)->charged = gem->size;
+	return 0;
+}
 
 int tenon_buffer_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct tenon_context *x = file->driver_priv;
 	struct drm_tenon_buffer_create *args = data;
 	struct drm_gem_shmem_object *shmem;
-	u64 max = x->partition->pages_max << PAGE_SHIFT;
 	u32 handle;
 	int ret;
 
 	if (!args->size || args->flags || args->handle)
 		return -EINVAL;
-	if (args->size > max)
-		return tenon_context_refuse(x, -ENOMEM, args->size, max);
+	if (args->size > x->partition->bytes_max)
+		return tenon_context_refuse(x, -ENOMEM, args->size, x->partition->bytes_max);
 	shmem = drm_gem_shmem_create(drm, PAGE_ALIGN(args->size));
 	if (IS_ERR(shmem))
 		return PTR_ERR(shmem);
-	ret = drm_gem_handle_create(file, &shmem->base, &handle);
+	ret = charge(x, &shmem->base);
+	if (!ret)
+		ret = drm_gem_handle_create(file, &shmem->base, &handle);
 	if (!ret) {
 		args->size = shmem->base.size;
 		args->handle = handle;
@@ -95,39 +153,6 @@ int tenon_buffer_info_ioctl(struct drm_device *drm, void *data, struct drm_file 
 	return ret;
 }
 
-/* --------------------------------------------------------------------------------------- pin */
-
-static int charge(struct tenon_context *x, u64 pages)
-{
-	struct tenon_partition *p = x->partition;
-	u64 sum = atomic64_add_return(pages, &p->pages);
-
-	if (sum <= p->pages_max)
-		return 0;
-	atomic64_sub(pages, &p->pages);
-	return tenon_context_refuse(x, -ENOMEM, sum << PAGE_SHIFT, p->pages_max << PAGE_SHIFT);
-}
-
-/* All of the object is charged and pinned, whatever part is mapped. Takes its time, so no lock is held. */
-static int pin(struct tenon_context *x, struct drm_gem_object *gem)
-{
-	int ret;
-
-	ret = charge(x, gem->size >> PAGE_SHIFT);
-	if (ret)
-		return ret;
-	ret = drm_gem_shmem_pin(to_drm_gem_shmem_obj(gem));
-	if (ret)
-		atomic64_sub(gem->size >> PAGE_SHIFT, &x->partition->pages);
-	return ret;
-}
-
-static void unpin(struct tenon_context *x, struct drm_gem_object *gem)
-{
-	drm_gem_shmem_unpin(to_drm_gem_shmem_obj(gem));
-	atomic64_sub(gem->size >> PAGE_SHIFT, &x->partition->pages);
-}
-
 u64 tenon_buffer_max(const struct tenon_context *x)
 {
 	return min(le32_to_cpu(x->controller->identify.max_buffers), TDI_BUFFER_INDEX(~0u) + 1);
@@ -140,23 +165,21 @@ static int map_pages(struct tenon_context *x, struct tenon_map *m, u64 first, u6
 	struct page **pages = to_drm_gem_shmem_obj(m->gem)->pages;
 	int ret;
 
-	m->sgt = drm_prime_pages_to_sg(m->gem->dev, pages + first, count);
-	if (IS_ERR(m->sgt))
-		return PTR_ERR(m->sgt);
+	ret = sg_alloc_table_from_pages(&m->sgt, pages + first, count, 0, count << PAGE_SHIFT,
+					GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (ret)
+		return ret;
 	/* For the controller's device: the node's own is no bus master. */
-	ret = dma_map_sgtable(x->controller->dev, m->sgt, m->dir, DMA_ATTR_NO_WARN);
-	if (ret) {
-		sg_free_table(m->sgt);
-		kfree(m->sgt);
-	}
+	ret = dma_map_sgtable(x->controller->dev, &m->sgt, m->dir, DMA_ATTR_NO_WARN);
+	if (ret)
+		sg_free_table(&m->sgt);
 	return ret;
 }
 
 static void unmap_pages(struct tenon_context *x, struct tenon_map *m)
 {
-	dma_unmap_sgtable(x->controller->dev, m->sgt, m->dir, DMA_ATTR_NO_WARN);
-	sg_free_table(m->sgt);
-	kfree(m->sgt);
+	dma_unmap_sgtable(x->controller->dev, &m->sgt, m->dir, DMA_ATTR_NO_WARN);
+	sg_free_table(&m->sgt);
 }
 
 /* The largest block, as a shift, such that each begins and ends where a segment may. */
@@ -179,8 +202,8 @@ static int map_blocks(struct tenon_context *x, struct tenon_map *m, u64 offset, 
 		      struct tdi_admin_buffer *b)
 {
 	struct device *dev = x->controller->dev;
-	dma_addr_t base = sg_dma_address(m->sgt->sgl), at;
-	unsigned int shift = block_shift(m->sgt), i;
+	dma_addr_t base = sg_dma_address(m->sgt.sgl), at;
+	unsigned int shift = block_shift(&m->sgt), i;
 	struct scatterlist *sg;
 	u64 first, count, n = 0;
 
@@ -190,7 +213,7 @@ static int map_blocks(struct tenon_context *x, struct tenon_map *m, u64 offset, 
 	m->blocks = alloc_pages_exact(m->blocks_bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_ZERO);
 	if (!m->blocks)
 		return -ENOMEM;
-	for_each_sgtable_dma_sg(m->sgt, sg, i) {
+	for_each_sgtable_dma_sg(&m->sgt, sg, i) {
 		at = round_down(sg_dma_address(sg), BIT_ULL(shift));
 		for (; at < sg_dma_address(sg) + sg_dma_len(sg) && n < count; at += BIT_ULL(shift))
 			m->blocks[n++] = cpu_to_le64(at);
@@ -221,14 +244,14 @@ static int describe(struct tenon_context *x, struct tenon_map *m, u64 offset, u6
 	b->context_generation = cpu_to_le32(x->generation);
 	b->buffer = cpu_to_le32(m->id);
 	b->length = cpu_to_le64(bytes);
-	if (m->sgt->nents > 1) {
+	if (m->sgt.nents > 1) {
 		b->flags = cpu_to_le32(flags);
 		return map_blocks(x, m, offset, bytes, b);
 	}
 	b->flags = cpu_to_le32(flags | TDI_BUFFER_INLINE);
 	b->shift = cpu_to_le32(max(TDI_PAGE_SHIFT, order_base_2(offset + bytes)));
 	b->first = cpu_to_le64(offset);
-	b->address = cpu_to_le64(sg_dma_address(m->sgt->sgl));
+	b->address = cpu_to_le64(sg_dma_address(m->sgt.sgl));
 	return 0;
 }
 
@@ -238,7 +261,7 @@ static void map_free(struct tenon_context *x, struct tenon_map *m)
 	if (m->blocks)
 		unmap_blocks(x, m);
 	unmap_pages(x, m);
-	unpin(x, m->gem);
+	drm_gem_shmem_unpin(to_drm_gem_shmem_obj(m->gem));
 	drm_gem_object_put(m->gem);
 	kfree(m);
 }
@@ -289,7 +312,7 @@ static int buffer_map(struct tenon_context *x, struct drm_gem_object *gem, struc
 	int ret;
 
 	if (args->bytes > le64_to_cpu(x->controller->identify.max_buffer_bytes))
-		return tenon_context_refuse(x, -ENOMEM, args->bytes,
+		return tenon_context_refuse(x, -EFBIG, args->bytes,
 					    le64_to_cpu(x->controller->identify.max_buffer_bytes));
 	m = kzalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
 	if (!m)
@@ -347,7 +370,8 @@ int tenon_buffer_map_ioctl(struct drm_device *drm, void *data, struct drm_file *
 		ret = -EINVAL;
 		goto put;
 	}
-	ret = pin(x, gem);
+	/* All of it, whatever part is mapped. It takes its time, so no lock is held. */
+	ret = drm_gem_shmem_pin(to_drm_gem_shmem_obj(gem));
 	if (ret)
 		goto put;
 	ret = tenon_context_enter(x);
@@ -358,7 +382,7 @@ int tenon_buffer_map_ioctl(struct drm_device *drm, void *data, struct drm_file *
 	if (!ret || kept)
 		return ret;
 unpin:
-	unpin(x, gem);
+	drm_gem_shmem_unpin(to_drm_gem_shmem_obj(gem));
 put:
 	drm_gem_object_put(gem);
 	return ret;

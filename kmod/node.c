@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/pagemap.h>
 #include <linux/uaccess.h>
 
@@ -61,7 +62,7 @@ static int tenon_query(struct drm_device *drm, void *data, struct drm_file *file
 	struct drm_tenon_query *query = data;
 	struct drm_tenon_device device = { .tdi_version = le32_to_cpu(id->version) };
 	struct drm_tenon_limits limits = {
-		.memory_bytes = x->partition->pages_max << PAGE_SHIFT,
+		.memory_bytes = x->partition->bytes_max,
 		.buffers = tenon_buffer_max(x),
 		.queues = min_t(u32, x->controller->max_queues, TDI_CONTEXT_QUEUES),
 		.depth = 1U << le16_to_cpu(id->max_depth_log2),
@@ -163,6 +164,7 @@ static long filter_ioctl(struct file *file, unsigned int cmd, unsigned long arg,
 		return -ENOTTY;
 	if (nr >= ARRAY_SIZE(tenon_ioctls))
 		return core_ioctl_passes(cmd) ? core(file, cmd, arg) : -ENOTTY;
+	nr = array_index_nospec(nr, ARRAY_SIZE(tenon_ioctls));
 	ret = check_argument(&tenon_ioctls[nr], cmd, (void __user *)arg);
 	if (ret)
 		return ret;
@@ -226,6 +228,7 @@ static const struct file_operations tenon_fops = {
 
 const struct drm_driver tenon_drm_driver = {
 	.driver_features = DRIVER_COMPUTE_ACCEL | DRIVER_GEM,
+	.gem_create_object = tenon_gem_create,
 	.open = tenon_context_open,
 	.postclose = tenon_context_close,
 	.show_fdinfo = tenon_show_fdinfo,

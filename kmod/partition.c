@@ -62,11 +62,11 @@ static ssize_t contexts_show(struct device *dev, struct device_attribute *attr, 
 }
 static DEVICE_ATTR_RO(contexts);
 
-static ssize_t mapped_pages_show(struct device *dev, struct device_attribute *attr, char *buf)
+static ssize_t buffer_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%lld\n", atomic64_read(&to_partition(dev)->pages));
+	return sysfs_emit(buf, "%lld\n", atomic64_read(&to_partition(dev)->bytes));
 }
-static DEVICE_ATTR_RO(mapped_pages);
+static DEVICE_ATTR_RO(buffer_bytes);
 
 static struct attribute *partition_attrs[] = {
 	&dev_attr_partition.attr,
@@ -75,7 +75,7 @@ static struct attribute *partition_attrs[] = {
 	&dev_attr_resets.attr,
 	&dev_attr_unproven_pages.attr,
 	&dev_attr_contexts.attr,
-	&dev_attr_mapped_pages.attr,
+	&dev_attr_buffer_bytes.attr,
 	NULL
 };
 ATTRIBUTE_GROUPS(partition);
@@ -110,7 +110,7 @@ int tenon_partition_create(struct tenon_controller *c, const char *name, struct 
 	p->controller = c;
 	strscpy(p->name, name, sizeof(p->name));
 	/* Tenants can't take the host's memory; operators will be able to say how much they may. */
-	p->pages_max = totalram_pages() / 2;
+	p->bytes_max = (u64)totalram_pages() << PAGE_SHIFT >> 1;
 	kref_get(&c->ref);
 	ret = auxiliary_device_init(&p->aux);
 	if (ret) {

@@ -235,57 +235,7 @@ static struct tenon_queue *queue_lookup(struct tenon_context *x, u32 id)
 	return q;
 }
 
-/* ---------------------------------------------------------------------------------- doorbell */
-
-static vm_fault_t doorbell_fault(struct vm_fault *vmf)
-{
-	struct tenon_queue *q = vmf->vma->vm_private_data;
-	struct tenon_controller *c = q->context->controller;
-	unsigned long pfn;
-	vm_fault_t ret;
-
-	/* Whoever revokes sets the flag first, then zaps: what is put here before that doesn't survive it. */
-	mutex_lock(&q->doorbell_lock);
-	if (q->revoked || c->ops->doorbell_pfn(c, q->id, &pfn))
-		pfn = page_to_pfn(q->context->dummy);
-	ret = vmf_insert_pfn(vmf->vma, vmf->address, pfn);
-	mutex_unlock(&q->doorbell_lock);
-	return ret;
-}
-
-static void doorbell_open(struct vm_area_struct *vma)
-{
-	struct tenon_queue *q = vma->vm_private_data;
-
-	kref_get(&q->ref);
-}
-
-static void doorbell_close(struct vm_area_struct *vma)
-{
-	tenon_queue_put(vma->vm_private_data);
-}
-
-static const struct vm_operations_struct doorbell_vm_ops = {
-	.open = doorbell_open,
-	.close = doorbell_close,
-	.fault = doorbell_fault,
-};
-
-/* From here on a store goes nowhere; one that was under way has arrived. */
-static void doorbell_revoke(struct tenon_queue *q)
-{
-	mutex_lock(&q->doorbell_lock);
-	q->revoked = true;
-	mutex_unlock(&q->doorbell_lock);
-	unmap_mapping_range(q->context->drm->anon_inode->i_mapping, DOORBELL_AT(q->id), PAGE_SIZE, 1);
-}
-
 /* -------------------------------------------------------------------------------------- mmap */
-
-bool tenon_queue_owns_offset(const struct vm_area_struct *vma)
-{
-	return (u64)vma->vm_pgoff << PAGE_SHIFT >= RING_AT(0, 0);
-}
 
 /* Areas are mapped in the order of their numbers: those that the tenant writes, and those that it reads. */
 enum part {
@@ -307,86 +257,159 @@ static u32 part_bytes(const struct tenon_queue *q, enum part part)
 	unsigned int i;
 	u32 pages = 0;
 
+	if (part == PART_DOORBELL)
+		return PAGE_SIZE;
 	for (i = parts[part].first; i <= parts[part].last; i++)
 		pages += q->area[i].count;
 	return pages << PAGE_SHIFT;
 }
 
-static int part_map(struct tenon_queue *q, struct vm_area_struct *vma, enum part part)
+static struct page *part_page(const struct tenon_queue *q, enum part part, unsigned long number)
 {
-	unsigned long at = vma->vm_start;
-	unsigned int i, j;
-	int ret;
+	unsigned int i;
 
-	if (vma->vm_end - at != part_bytes(q, part))
-		return -EINVAL;
 	for (i = parts[part].first; i <= parts[part].last; i++) {
-		for (j = 0; j < q->area[i].count; j++, at += PAGE_SIZE) {
-			ret = vm_insert_page(vma, at, q->area[i].page + j);
-			if (ret)
-				return ret;
-		}
+		if (number < q->area[i].count)
+			return q->area[i].page + number;
+		number -= q->area[i].count;
 	}
+	return NULL;
+}
+
+/* Which queue and which part of it begins at an offset. */
+static u64 offset_id(u64 offset, enum part *part)
+{
+	u64 number;
+
+	if (offset >= DOORBELL_AT(0)) {
+		*part = PART_DOORBELL;
+		return (offset - DOORBELL_AT(0)) >> PAGE_SHIFT;
+	}
+	number = (offset - RING_AT(0, 0)) >> RING_SHIFT;
+	*part = number & 1 ? PART_DEVICE : PART_TENANT;
+	return number >> 1;
+}
+
+static u64 part_offset(u32 id, enum part part)
+{
+	return part == PART_DOORBELL ? DOORBELL_AT(id) : RING_AT(id, part);
+}
+
+/*
+ * Pages come by faults, since an unplug zaps all mappings of the node and innocent processes must find theirs
+ * again. Each has a reference of the mapping's own.
+ */
+static vm_fault_t ring_fault(struct vm_fault *vmf)
+{
+	struct tenon_queue *q = vmf->vma->vm_private_data;
+	struct page *page;
+	enum part part;
+
+	offset_id((u64)vmf->pgoff << PAGE_SHIFT, &part);
+	page = part_page(q, part, vmf->pgoff - (part_offset(q->id, part) >> PAGE_SHIFT));
+	if (!page)
+		return VM_FAULT_SIGBUS;
+	get_page(page);
+	vmf->page = page;
 	return 0;
 }
 
-/* Which queue and which part of it an offset means. */
-static struct tenon_queue *queue_of_offset(struct tenon_context *x, u64 offset, enum part *part)
+static vm_fault_t doorbell_fault(struct vm_fault *vmf)
 {
-	u64 id;
+	struct tenon_queue *q = vmf->vma->vm_private_data;
+	struct tenon_controller *c = q->context->controller;
+	unsigned long pfn;
+	vm_fault_t ret;
 
-	if (offset >= DOORBELL_AT(0)) {
-		id = (offset - DOORBELL_AT(0)) >> PAGE_SHIFT;
-		*part = PART_DOORBELL;
-	} else {
-		id = (offset - RING_AT(0, 0)) >> RING_SHIFT;
-		*part = id & 1 ? PART_DEVICE : PART_TENANT;
-		if (offset != RING_AT(id >> 1, *part))
-			return NULL;
-		id >>= 1;
+	/* Whoever revokes sets the flag first, then zaps: what is put here before that doesn't survive it. */
+	mutex_lock(&q->doorbell_lock);
+	if (q->revoked || c->ops->doorbell_pfn(c, q->id, &pfn))
+		pfn = page_to_pfn(q->context->dummy);
+	ret = vmf_insert_pfn(vmf->vma, vmf->address, pfn);
+	mutex_unlock(&q->doorbell_lock);
+	return ret;
+}
+
+static void part_open(struct vm_area_struct *vma)
+{
+	struct tenon_queue *q = vma->vm_private_data;
+
+	kref_get(&q->ref);
+}
+
+static void part_close(struct vm_area_struct *vma)
+{
+	tenon_queue_put(vma->vm_private_data);
+}
+
+static const struct vm_operations_struct ring_vm_ops = {
+	.open = part_open,
+	.close = part_close,
+	.fault = ring_fault,
+};
+
+static const struct vm_operations_struct doorbell_vm_ops = {
+	.open = part_open,
+	.close = part_close,
+	.fault = doorbell_fault,
+};
+
+/* From here on a store goes nowhere; one that was under way has arrived. */
+static void doorbell_revoke(struct tenon_queue *q)
+{
+	mutex_lock(&q->doorbell_lock);
+	q->revoked = true;
+	mutex_unlock(&q->doorbell_lock);
+	unmap_mapping_range(q->context->drm->anon_inode->i_mapping, DOORBELL_AT(q->id), PAGE_SIZE, 1);
+}
+
+bool tenon_queue_owns_offset(const struct vm_area_struct *vma)
+{
+	return (u64)vma->vm_pgoff << PAGE_SHIFT >= RING_AT(0, 0);
+}
+
+/* A mapping that takes over the reference to @q if it returns 0. */
+static int part_mmap(struct tenon_queue *q, struct vm_area_struct *vma, enum part part)
+{
+	struct tenon_controller *c = q->context->controller;
+	unsigned long pfn;
+
+	/* All of it, and no copies on write: a tenant would see its own stores there. */
+	if ((u64)vma->vm_pgoff << PAGE_SHIFT != part_offset(q->id, part) ||
+	    vma->vm_end - vma->vm_start != part_bytes(q, part) || !(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	if (part == PART_DEVICE && (vma->vm_flags & VM_WRITE))
+		return -EACCES;
+	if (part == PART_DOORBELL && (READ_ONCE(q->revoked) || c->ops->doorbell_pfn(c, q->id, &pfn)))
+		return -EINVAL;
+
+	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_private_data = q;
+	vma->vm_ops = &ring_vm_ops;
+	if (part == PART_DEVICE)
+		vm_flags_clear(vma, VM_MAYWRITE);
+	if (part == PART_DOORBELL) {
+		vm_flags_set(vma, VM_IO | VM_PFNMAP);
+		vma->vm_page_prot = pgprot_noncached(vm_get_page_prot(vma->vm_flags));
+		vma->vm_ops = &doorbell_vm_ops;
 	}
-	return id > U32_MAX ? NULL : queue_lookup(x, id);
+	return 0;
 }
 
 int tenon_queue_mmap(struct tenon_context *x, struct vm_area_struct *vma)
 {
 	struct tenon_queue *q;
 	enum part part;
-	unsigned long pfn;
-	int ret = -EINVAL;
+	u64 id;
+	int ret;
 
-	q = queue_of_offset(x, (u64)vma->vm_pgoff << PAGE_SHIFT, &part);
+	id = offset_id((u64)vma->vm_pgoff << PAGE_SHIFT, &part);
+	q = id > U32_MAX ? NULL : queue_lookup(x, id);
 	if (!q)
 		return -EINVAL;
-	/* A copy on write would show a tenant its own stores. */
-	if (!(vma->vm_flags & VM_SHARED) || (vma->vm_flags & VM_EXEC))
-		goto put;
-	vm_flags_mod(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
-	switch (part) {
-	case PART_TENANT:
-		ret = part_map(q, vma, part);
-		break;
-	case PART_DEVICE:
-		if (vma->vm_flags & VM_WRITE) {
-			ret = -EACCES;
-			break;
-		}
-		vm_flags_clear(vma, VM_MAYWRITE);
-		ret = part_map(q, vma, part);
-		break;
-	case PART_DOORBELL:
-		if (vma->vm_end - vma->vm_start != PAGE_SIZE || READ_ONCE(q->revoked) ||
-		    x->controller->ops->doorbell_pfn(x->controller, q->id, &pfn))
-			break;
-		vm_flags_set(vma, VM_IO | VM_PFNMAP);
-		vma->vm_page_prot = pgprot_noncached(vm_get_page_prot(vma->vm_flags));
-		vma->vm_private_data = q;
-		vma->vm_ops = &doorbell_vm_ops;
-		/* The mapping keeps the reference. */
-		return 0;
-	}
-put:
-	tenon_queue_put(q);
+	ret = part_mmap(q, vma, part);
+	if (ret)
+		tenon_queue_put(q);
 	return ret;
 }
 
@@ -495,12 +518,12 @@ int tenon_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file
 	if (!ret) {
 		args->queue = q->id;
 		args->first = q->first;
-		args->tenant_offset = RING_AT(q->id, PART_TENANT);
-		args->device_offset = RING_AT(q->id, PART_DEVICE);
+		args->tenant_offset = part_offset(q->id, PART_TENANT);
+		args->device_offset = part_offset(q->id, PART_DEVICE);
 		args->tenant_bytes = part_bytes(q, PART_TENANT);
 		args->device_bytes = part_bytes(q, PART_DEVICE);
 		if (!x->controller->ops->doorbell_pfn(x->controller, q->id, &pfn))
-			args->doorbell_offset = DOORBELL_AT(q->id);
+			args->doorbell_offset = part_offset(q->id, PART_DOORBELL);
 	}
 	tenon_context_leave(x);
 	if (!ret)
@@ -595,7 +618,9 @@ void tenon_queue_end(struct tenon_queue *q, bool proven)
 	struct tenon_controller *c = q->context->controller;
 
 	take_over(q);
-	xa_cmpxchg(&c->queues, q->id, q, NULL, 0);
+	/* The id of one that the device has stopped stays the tenant's until it is destroyed. */
+	if (q->context->state == TENON_CONTEXT_DEAD)
+		xa_cmpxchg(&c->queues, q->id, q, NULL, 0);
 	if (!areas_mapped(q))
 		return;
 	if (proven) {
@@ -670,10 +695,8 @@ static int queue_destroy(struct tenon_queue *q)
 		}
 		trace_tenon_queue_release(q);
 		areas_unmap(q, x->controller->dev);
-		xa_erase(&x->controller->queues, q->id);
 	}
-	xa_erase(&x->queues, q->id);
-	x->queue_count--;
+	queue_unlist(q);
 	queue_wake(q);
 	tenon_queue_put(q);
 	return 0;

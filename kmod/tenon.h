@@ -204,16 +204,16 @@ int tenon_admin_log(struct tenon_controller *c, const struct tdi_admin_sqe *sqe,
  * @controller: with a reference
  * @name: unique in the controller
  * @drm: the node while there is one
- * @pages_max: that may be mapped for the device at a time
- * @pages: that are
+ * @bytes_max: of buffers
+ * @bytes: of buffers there are
  */
 struct tenon_partition {
 	struct auxiliary_device aux;
 	struct tenon_controller *controller;
 	char name[32];
 	struct drm_device *drm;
-	u64 pages_max;
-	atomic64_t pages;
+	u64 bytes_max;
+	atomic64_t bytes;
 };
 
 /**
@@ -302,6 +302,7 @@ int tenon_context_status_ioctl(struct drm_device *drm, void *data, struct drm_fi
 
 /* ------------------------------------------------------------------------------------ buffer */
 
+struct drm_gem_object *tenon_gem_create(struct drm_device *drm, size_t size);
 int tenon_buffer_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int tenon_buffer_info_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int tenon_buffer_map_ioctl(struct drm_device *drm, void *data, struct drm_file *file);

@@ -20,6 +20,7 @@
  *  * ENODEV: the device is unplugged
  *  * EIO: the context is dead: its device failed or was reset. What was submitted has ended; open a new one
  *  * ETIMEDOUT: the device didn't answer; it is being reset, and this context is dead
+ *  * EPROTO: the device refused what it shouldn't have, or its answer makes no sense
  *  * EINTR: a fatal signal came while the device was at it; what the call was to end ends with the context
  */
 #ifndef _UAPI_DRM_TENON_DRM_H
@@ -79,7 +80,7 @@ struct drm_tenon_device {
 
 /**
  * struct drm_tenon_limits - of DRM_TENON_QUERY_LIMITS: what this context may have
- * @memory_bytes: all mapped buffers of the partition together, in bytes of whole pages
+ * @memory_bytes: all buffers of the partition together, in bytes of whole pages
  * @buffers: mapped buffers
  * @queues: queues
  * @depth: entries of one queue
@@ -99,7 +100,8 @@ struct drm_tenon_limits {
  * @flags: 0
  * @handle: out: GEM handle; GEM_CLOSE ends it
  *
- * Pages are there when they are first touched or mapped for the device. Errors: EINVAL, ENOMEM.
+ * Pages are there when they are first mapped, by mmap() or for the device. Errors: EINVAL; ENOMEM, beyond
+ * memory_bytes too: CONTEXT_STATUS tells needed and allowed.
  */
 struct drm_tenon_buffer_create {
 	__u64 size;
@@ -133,8 +135,8 @@ struct drm_tenon_buffer_info {
  * @reserved: 0
  *
  * Pins the buffer's pages until the map has ended; closing the handle doesn't end it. Errors: ENOENT no such
- * handle; EINVAL; ENOSPC beyond the number of buffers; ENOMEM, beyond the bytes too: CONTEXT_STATUS tells
- * needed and allowed.
+ * handle; EINVAL; ENOSPC beyond the number of buffers; EFBIG longer than the device's max_buffer_bytes;
+ * ENOMEM. CONTEXT_STATUS tells needed and allowed.
  */
 struct drm_tenon_buffer_map {
 	__u32 handle;
