@@ -72,7 +72,7 @@
 #define TDI_F_FAIR		(1ULL << 3)	/* weights, priorities and caps of groups */
 #define TDI_F_ENERGY		(1ULL << 4)	/* energy is metered */
 #define TDI_F_RESTARTABLE	(1ULL << 5)	/* RESTARTABLE queues */
-#define TDI_F_EVENT_QUEUES	(1ULL << 6)	/* event queues; absent where the transport has its own notices */
+#define TDI_F_EVENT_QUEUES	(1ULL << 6)	/* event queues, unless the transport has its own notices */
 
 /* ------------------------------------------------------------------------------ rings [QUE] */
 
@@ -521,7 +521,7 @@ struct tdi_admin_queue {
 #define TDI_BUFFER_READ		(1u << 0)	/* the device may read */
 #define TDI_BUFFER_WRITE	(1u << 1)	/* the device may write */
 #define TDI_BUFFER_INLINE	(1u << 2)	/* @address is the one block itself */
-#define TDI_BUFFER_LOST		(1u << 3)	/* its content didn't survive; with TDI_F_DEVICE_MEMORY [BUF-12] */
+#define TDI_BUFFER_LOST		(1u << 3)	/* content is lost; with TDI_F_DEVICE_MEMORY [BUF-12] */
 
 /**
  * struct tdi_admin_buffer - BUFFER_MAP; UNMAP uses @context, @context_generation and @buffer alone
