@@ -18,6 +18,9 @@ demo: all		## two tenants under two uids share one device and complete text
 check: deps		## all tests but the long ones; ends with a line of sums
 	@tests/check $(BUILD)
 
+check-debug: deps	## the kernel tests on a kernel with KASAN, lockdep, kmemleak and the like
+	@tests/check --debug $(BUILD)
+
 check-mutants: deps	## break each rule in turn and see its test fail
 	@tests/check-mutants $(BUILD)
 
@@ -36,4 +39,4 @@ clean:			## remove what was built, but not the lab root
 help:			## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-.PHONY: all deps demo check check-mutants check-long bench install clean help
+.PHONY: all deps demo check check-debug check-mutants check-long bench install clean help
