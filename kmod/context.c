@@ -29,9 +29,17 @@ static int climb(struct tenon_context *x)
 	struct tenon_controller *c = x->controller;
 	struct tdi_admin_sqe steps[3] = { };
 	unsigned int count = 0, i;
+	struct tenon_queue *q;
 	int ret = -ETIMEDOUT;
 
 	if (x->request.sqe.opcode == TDI_ADMIN_QUEUE_DESTROY) {
+		q = xa_load(&x->queues, le32_to_cpu(x->request.sqe.queue.queue));
+		if (q && tenon_queue_head(q, &steps[0].abort.index)) {
+			steps[count].opcode = TDI_ADMIN_ABORT;
+			steps[count].generation = x->request.sqe.generation;
+			steps[count++].abort.queue = x->request.sqe.queue.queue;
+		}
+		memset(&steps[count], 0, sizeof(steps[count]));
 		steps[count].opcode = TDI_ADMIN_QUEUE_RESET;
 		steps[count].generation = x->request.sqe.generation;
 		steps[count++].queue.queue = x->request.sqe.queue.queue;

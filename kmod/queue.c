@@ -864,6 +864,17 @@ bool tenon_queue_outstanding(struct tenon_queue *q)
 	return tail != q->first && !reached(q, tail);
 }
 
+/* The command that keeps the device busy, as far as its CQEs can be believed. */
+bool tenon_queue_head(struct tenon_queue *q, __le32 *index)
+{
+	u32 first;
+
+	if (!tenon_queue_outstanding(q) || !walk(q, &first))
+		return false;
+	*index = cpu_to_le32(first);
+	return true;
+}
+
 /* Of a dead one. */
 void tenon_queue_status(struct tenon_queue *q, struct tdi_queue_status *status)
 {

@@ -390,6 +390,7 @@ bool tenon_queue_owns_offset(const struct vm_area_struct *vma);
 void tenon_queue_notice(struct tenon_controller *c, u32 id);
 void tenon_queue_stopped(struct tenon_controller *c, u32 id);
 bool tenon_queue_outstanding(struct tenon_queue *q);
+bool tenon_queue_head(struct tenon_queue *q, __le32 *index);
 void tenon_queue_kill(struct tenon_queue *q);
 void tenon_queue_end(struct tenon_queue *q, bool proven);
 void tenon_queue_status(struct tenon_queue *q, struct tdi_queue_status *status);
