@@ -65,14 +65,6 @@ static int shift(void)
 	return 1 << bits;
 }
 
-static int leak(void)
-{
-	for (int i = 0; i < 16; i++)
-		if (!kmalloc(64, GFP_KERNEL))
-			return -ENOMEM;
-	return 0;
-}
-
 static int use_after_free(void)
 {
 	char *bytes = kmalloc(64, GFP_KERNEL);
@@ -95,9 +87,6 @@ static int __init splat_init(void)
 	if (ret)
 		return ret;
 	pr_info("splat: %d\n", shift());
-	ret = leak();
-	if (ret)
-		return ret;
 	return use_after_free();
 }
 module_init(splat_init);
