@@ -841,7 +841,8 @@ int tenon_queue_wait_ioctl(struct drm_device *drm, void *data, struct drm_file *
 		return -ENOENT;
 	ret = wait_look(q, args->sequence);
 	if (ret == -EAGAIN)
-		ret = wait_sleep(q, args->sequence, ns_to_ktime(args->deadline_ns));
+		/* To the timer a negative time is one that has run over, and never comes. */
+		ret = wait_sleep(q, args->sequence, ns_to_ktime(max_t(s64, args->deadline_ns, 0)));
 	tenon_queue_put(q);
 	return ret;
 }
