@@ -821,7 +821,7 @@ static int wait_sleep(struct tenon_queue *q, u32 target, ktime_t deadline)
 		}
 	}
 	finish_wait(&q->wait, &entry);
-	/* The wanted word may have this target still, which is complete: those who are left arm it again [WAI-3]. */
+	/* W may have this target still, which is complete: those who are left arm it again [WAI-3]. */
 	if (!ret && wq_has_sleeper(&q->wait))
 		wake_up_all(&q->wait);
 	return ret;
