@@ -52,8 +52,10 @@ struct tenon_device {
  * @fn: called with a device that is valid during the call; a value other than 0 ends the walk
  * @arg: passed to @fn
  *
- * Looks at $TENON_DEVICE (a colon separated list), else at the sockets in /run/tenon. A socket is listed
- * when it exists; nothing is opened. Thread safe as far as getenv() is.
+ * Looks at $TENON_DEVICE (a colon separated list), else at the nodes of the kernel's driver in /dev/accel,
+ * then at the sockets in /run/tenon. What is there is listed, whether it can be opened or not; sysfs tells
+ * whose a node is, and only where there is none, as in some containers, the node is opened and asked. Thread
+ * safe as far as getenv() is.
  *
  * Return: 0, what @fn returned, or a negative errno.
  */
@@ -63,7 +65,8 @@ int tenon_devices(int (*fn)(const struct tenon_device *device, void *arg), void 
  * struct tenon_open_options - options of tenon_open()
  * @size: sizeof(struct tenon_open_options) of the caller
  * @flags: 0
- * @timeout_ms: longest wait for the device's answer to any set-up call, 0 for 30000
+ * @timeout_ms: longest wait for the device's answer to any set-up call, 0 for 30000; at a node of no
+ *	effect: the kernel has the device's own limits
  */
 struct tenon_open_options {
 	size_t size;
@@ -73,13 +76,14 @@ struct tenon_open_options {
 
 /**
  * tenon_open() - open a device and make a context on it
- * @path: socket of a tenond, or NULL for the first one that tenon_devices() finds
+ * @path: node of the kernel's driver, or socket of a tenond; NULL for the first that tenon_devices() finds
  * @options: NULL for defaults
  * @context: the result
  *
- * Blocks until the device answered. Errors: -ENODEV no device found; -EACCES, -ENOENT, -ECONNREFUSED,
- * -ENAMETOOLONG from connect(); -EPROTO the peer speaks another version; -EUSERS the device's limit of
- * contexts, in all or for this user; -ETIMEDOUT; -ENOMEM; -EMFILE; -EINVAL unknown option.
+ * Blocks until the device answered; at a node the kernel does. Errors: -ENODEV no device found, or a node of
+ * another driver; -EACCES, -ENOENT, -ECONNREFUSED, -ENAMETOOLONG from open() or connect(); -EPROTO the peer
+ * speaks another version; -EUSERS the device's limit of contexts, in all or for this user; -ETIMEDOUT;
+ * -ENOMEM; -EMFILE; -EINVAL unknown option.
  */
 int tenon_open(const char *path, const struct tenon_open_options *options, struct tenon_context **context);
 
@@ -88,7 +92,8 @@ int tenon_open(const char *path, const struct tenon_open_options *options, struc
  * @context: may be NULL
  *
  * Queues, buffers and operations of the context are freed; pointers to them must not be used any more.
- * Commands still running are ended by the device. Doesn't wait for it.
+ * Commands still running are ended by the device. Doesn't wait for it. At a node that is so once each forked
+ * child has called it too, has ended or has executed another program.
  */
 void tenon_close(struct tenon_context *context);
 
@@ -102,7 +107,7 @@ const struct tdi_identify *tenon_identify(const struct tenon_context *context);
 
 /**
  * struct tenon_limits - what one context may have
- * @memory_bytes: all buffers together
+ * @memory_bytes: all buffers together; at a node those of all contexts, in the host's pages
  * @buffers: number of buffers
  * @queues: number of queues
  * @depth: entries of one queue
@@ -156,12 +161,14 @@ const char *tenon_errstr(const struct tenon_context *context);
 /**
  * tenon_buffer_create() - memory that the host and the device see
  * @context: an open context
- * @bytes: 1 to tenon_limits()->memory_bytes; rounded up to 4096 for the limit, not for the device's bounds
+ * @bytes: 1 to tenon_limits()->memory_bytes; rounded up to 4096, at a node to the host's pages, for the limit,
+ *	not for the device's bounds
  * @rights: what the device may do: TDI_BUFFER_READ, TDI_BUFFER_WRITE or both
  * @buffer: the result
  *
  * The memory is zero. The host may read and write it. Errors: -EINVAL; -ENOMEM beyond memory_bytes;
- * -ENOSPC beyond the number of buffers; -EMFILE; -ENODEV; -ETIMEDOUT; -EPROTO.
+ * -EFBIG beyond max_buffer_bytes of tenon_identify(), at a node; -ENOSPC beyond the number of buffers;
+ * -EMFILE; -ENODEV; -ETIMEDOUT; -EPROTO.
  */
 int tenon_buffer_create(struct tenon_context *context, uint64_t bytes, uint32_t rights,
 			struct tenon_buffer **buffer);
@@ -271,7 +278,7 @@ static inline struct tdi_sqe *tenon_sqe_get(struct tenon_queue *queue)
  * tenon_submit() - hand all entries got so far to the device
  * @queue: a queue
  *
- * One system call if the device sleeps, else none. Producer only.
+ * One system call if the device sleeps and has no doorbell, else none. Producer only.
  *
  * Return: 0; -ENODEV the device is known to have died: each command still ends with one CQE.
  */
@@ -320,8 +327,9 @@ static inline void tenon_cqe_seen(struct tenon_queue *queue)
  *
  * Polls for the queue's spin_ns, then sleeps. Reaper only.
  *
- * Return: 0 they are there; -ETIMEDOUT they aren't yet; -EINTR a signal came; -EINVAL bad count, or more than
- * was submitted; -ENODEV the device died: what it left is reaped as TDI_SC_ABORTED.
+ * Return: 0 they are there; -ETIMEDOUT they aren't yet; -EINTR a signal came (at a node not if its handler
+ * has SA_RESTART); -EINVAL bad count, or more than was submitted; -ENODEV the device died: what it left is
+ * reaped as TDI_SC_ABORTED. At a node the kernel writes those completions, so that it can be 0 then, too.
  */
 int tenon_wait(struct tenon_queue *queue, uint32_t count, int64_t timeout_ns);
 
@@ -329,8 +337,8 @@ int tenon_wait(struct tenon_queue *queue, uint32_t count, int64_t timeout_ns);
  * tenon_queue_fd() - a file descriptor for poll() and epoll
  * @queue: a queue
  *
- * Becomes readable after tenon_queue_arm() when the completions asked for are there; at the device's death
- * poll() reports POLLHUP. Owned by the queue; not to be read or closed.
+ * Becomes readable after tenon_queue_arm() when the completions asked for are there; at the device's death it
+ * does, too, or poll() reports POLLHUP. Owned by the queue; not to be read or closed.
  */
 int tenon_queue_fd(const struct tenon_queue *queue);
 
@@ -342,7 +350,8 @@ int tenon_queue_fd(const struct tenon_queue *queue);
  * One-shot; forgets earlier readiness. Reaper only.
  *
  * Return: 0 armed; 1 the completions are there already, nothing was armed; -EINVAL bad count, or more than
- * was submitted; -ENODEV the device died: what it left is reaped as TDI_SC_ABORTED.
+ * was submitted; -ENODEV the device died: what it left is reaped as TDI_SC_ABORTED. At a node the kernel
+ * writes those completions, so that it can be 1 then, too, or 0 while it is at it.
  */
 int tenon_queue_arm(struct tenon_queue *queue, uint32_t count);
 

@@ -163,15 +163,15 @@ static void test_devices(void **state)
 	make_socket(m->directory, ".hidden");
 	snprintf(path, sizeof(path), "%s/file", m->directory);
 	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-	assert_int_equal(tenon_devices_in(m->directory, see, &seen), 0);
+	assert_int_equal(tenon_devices_in(m->directory, &tenon_socket, see, &seen), 0);
 	assert_int_equal(seen.count, 3);
 	assert_string_equal(seen.paths, "/a/b/tenond");
-	assert_int_equal(tenon_devices_in("/nonexistent", see, &seen), 0);
-	assert_int_equal(tenon_devices_in(path, see, &seen), -ENOTDIR);
+	assert_int_equal(tenon_devices_in("/nonexistent", &tenon_socket, see, &seen), 0);
+	assert_int_equal(tenon_devices_in(path, &tenon_socket, see, &seen), -ENOTDIR);
 
 	/* What the callback returns ends the walk. */
 	seen = (struct seen){ .result = 42 };
-	assert_int_equal(tenon_devices_in(m->directory, see, &seen), 42);
+	assert_int_equal(tenon_devices_in(m->directory, &tenon_socket, see, &seen), 42);
 	assert_int_equal(seen.count, 1);
 
 	/* The environment comes first: in its order, and what doesn't exist is not listed. */

@@ -1,27 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Buffers: memory that host and device see. */
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "internal.h"
-
-static int destroy_remote(struct tenon_context *c, uint32_t id)
-{
-	struct tenon_msg_buffer_destroy msg = { .buffer = id };
-	struct tenon_reply reply;
-
-	return tenon_socket_call(c, TENON_MSG_BUFFER_DESTROY, &msg, sizeof(msg), &reply, sizeof(reply), NULL,
-				 0);
-}
 
 int tenon_buffer_create_locked(struct tenon_context *c, uint64_t bytes, uint32_t rights,
 			       struct tenon_buffer **buffer)
 {
-	struct tenon_msg_buffer_create msg = { .bytes = bytes, .rights = rights };
-	struct tenon_reply_buffer_create reply;
 	struct tenon_buffer *b;
-	int err, fd = -1;
+	int err;
 
 	if (!bytes)
 		return tenon_fail(c, -EINVAL, "memory: needed 1 or more bytes, got 0");
@@ -35,23 +22,12 @@ int tenon_buffer_create_locked(struct tenon_context *c, uint64_t bytes, uint32_t
 		return tenon_fail(c, -ENOMEM, "out of memory");
 	b->context = c;
 	b->bytes = bytes;
-	b->mapped = page_up(bytes);
-
-	err = tenon_socket_call(c, TENON_MSG_BUFFER_CREATE, &msg, sizeof(msg), &reply, sizeof(reply), &fd, 1);
-	if (!err && (!TDI_BUFFER_GEN(reply.buffer) || reply.reserved))
-		err = tenon_socket_bad(c, "a buffer id that can't be one");
-	if (!err)
-		err = tenon_map(c, fd, b->mapped, PROT_READ | PROT_WRITE, &b->data);
-	tenon_close_fds(&fd, 1);
+	LIST_INSERT_HEAD(&c->buffers, b, link);
+	err = c->transport->buffer_create(c, b, rights);
 	if (err) {
-		/* The device made it, but there was no room for it on this side. */
-		if ((err == -ENOMEM || err == -EMFILE) && !reply.head.error)
-			destroy_remote(c, reply.buffer);
-		free(b);
+		tenon_buffer_free(b);
 		return err;
 	}
-	b->id = reply.buffer;
-	LIST_INSERT_HEAD(&c->buffers, b, link);
 	*buffer = b;
 	return 0;
 }
@@ -84,7 +60,7 @@ int tenon_buffer_destroy(struct tenon_buffer *b)
 		return 0;
 	c = b->context;
 	pthread_mutex_lock(&c->lock);
-	err = destroy_remote(c, b->id);
+	err = c->transport->buffer_destroy(c, b);
 	tenon_buffer_free(b);
 	pthread_mutex_unlock(&c->lock);
 	return err;

@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -21,15 +21,67 @@ int tenon_fail(struct tenon_context *c, int err, const char *format, ...)
 	return err;
 }
 
-/*
- * Nothing more is said to the device or believed of it. The socket is shut down, not closed: its number must
- * not be used anew while others still look at it, and whoever sleeps in tenon_wait() polls it and wakes up.
- */
+/* May set-up calls reach the device? */
+int tenon_context_usable(struct tenon_context *c)
+{
+	if (c->owner != getpid())
+		return tenon_fail(c, -ENODEV, "the context belongs to the process that opened it");
+	if (context_dead(c))
+		return tenon_fail(c, -ENODEV, "the device died");
+	return 0;
+}
+
+/* Nothing more is said to the device or believed of it. */
 void tenon_context_kill(struct tenon_context *c)
 {
 	__atomic_store_n(&c->dead, 1, __ATOMIC_RELEASE);
-	if (c->owner == getpid())
-		shutdown(c->fd, SHUT_RDWR);
+	if (c->transport->hang_up && c->owner == getpid())
+		c->transport->hang_up(c);
+}
+
+/*
+ * Map what belongs to the context. A child that is forked gets none of it: two processes on one ring would be
+ * two producers.
+ */
+int tenon_map(struct tenon_context *c, int fd, uint64_t offset, size_t bytes, int prot, void **address)
+{
+	void *p = mmap(NULL, bytes, prot, MAP_SHARED, fd, (off_t)offset);
+
+	if (p == MAP_FAILED)
+		return errno == ENOMEM ? tenon_fail(c, -ENOMEM, "out of address space") :
+					 tenon_fail(c, -errno, "mmap: %s", strerror(errno));
+	if (madvise(p, bytes, MADV_DONTFORK)) {
+		munmap(p, bytes);
+		return tenon_fail(c, -ENOMEM, "out of address space");
+	}
+	*address = p;
+	return 0;
+}
+
+/* In a forked child there is nothing of it, and what lies there now is something else. */
+void tenon_unmap(struct tenon_context *c, void *address, size_t bytes)
+{
+	if (address && c->owner == getpid())
+		munmap(address, bytes);
+}
+
+void tenon_close_fds(int *fds, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+		fds[i] = -1;
+	}
+}
+
+/* Of TDI. 0.x versions promise nothing to each other. */
+bool tenon_version_ok(uint32_t version)
+{
+	if (version >> 16 != TDI_VERSION_MAJOR)
+		return false;
+	return TDI_VERSION_MAJOR || (version & 0xffff) == TDI_VERSION_MINOR;
 }
 
 /*
@@ -75,9 +127,10 @@ static int open_path(struct tenon_context *c, const char *path)
 			return tenon_fail(c, -ENODEV, "no device found");
 		path = found;
 	}
-	err = tenon_socket_connect(c, path);
+	c->transport = tenon_transport_of(path);
+	err = c->transport->open(c, path);
 	free(found);
-	return err ? err : tenon_socket_hello(c);
+	return err;
 }
 
 int tenon_open(const char *path, const struct tenon_open_options *options, struct tenon_context **context)
@@ -120,7 +173,6 @@ void tenon_close(struct tenon_context *c)
 
 	if (!c)
 		return;
-	/* A forked child may hold the socket open: shutdown() ends the context all the same. */
 	if (c->fd >= 0)
 		tenon_context_kill(c);
 	while (!LIST_EMPTY(&c->queues))
@@ -149,31 +201,21 @@ const struct tenon_limits *tenon_limits(const struct tenon_context *c)
 
 int tenon_context_status(struct tenon_context *c, struct tdi_context_status *status)
 {
-	struct tenon_reply_status reply;
-	struct tenon_msg msg;
 	int err;
 
 	pthread_mutex_lock(&c->lock);
-	err = tenon_socket_call(c, TENON_MSG_STATUS, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
-	if (!err && reply.status.queues > TDI_CONTEXT_QUEUES)
-		err = tenon_socket_bad(c, "more queues than there can be");
+	err = c->transport->status(c, status);
 	pthread_mutex_unlock(&c->lock);
-	if (!err)
-		*status = reply.status;
 	return err;
 }
 
 int tenon_context_usage(struct tenon_context *c, struct tdi_usage *usage)
 {
-	struct tenon_reply_usage reply;
-	struct tenon_msg msg;
 	int err;
 
 	pthread_mutex_lock(&c->lock);
-	err = tenon_socket_call(c, TENON_MSG_USAGE, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
+	err = c->transport->usage(c, usage);
 	pthread_mutex_unlock(&c->lock);
-	if (!err)
-		*usage = reply.usage;
 	return err;
 }
 

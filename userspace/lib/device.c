@@ -1,20 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /* Which devices there are. */
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+
+#include <tenon/socket.h>
 
 #include "internal.h"
 
-static int visit(const char *path, int (*fn)(const struct tenon_device *device, void *arg), void *arg)
+#define NODE_DIR	"/dev/accel"
+
+/* A character device is a node; all else is taken for a socket, and connect() says if it isn't one. */
+const struct transport *tenon_transport_of(const char *path)
 {
-	struct tenon_device device = { .size = sizeof(device), .path = path, .transport = "socket" };
 	struct stat st;
 
-	if (stat(path, &st) || !S_ISSOCK(st.st_mode))
+	return !stat(path, &st) && S_ISCHR(st.st_mode) ? &tenon_node : &tenon_socket;
+}
+
+/* @transport: what it must be reached by, and then a node must be the driver's; NULL for any. */
+static int visit(const char *path, const struct transport *transport,
+		 int (*fn)(const struct tenon_device *device, void *arg), void *arg)
+{
+	struct tenon_device device = { .size = sizeof(device), .path = path };
+	const struct transport *found;
+	struct stat st;
+
+	if (stat(path, &st) || !(S_ISSOCK(st.st_mode) || S_ISCHR(st.st_mode)))
 		return 0;
+	found = S_ISCHR(st.st_mode) ? &tenon_node : &tenon_socket;
+	if (transport && (found != transport ||
+			  (found == &tenon_node && !tenon_node_is_ours(path, st.st_rdev))))
+		return 0;
+	device.transport = found->name;
 	return fn(&device, arg);
 }
 
@@ -23,14 +41,14 @@ static int not_hidden(const struct dirent *entry)
 	return entry->d_name[0] != '.';
 }
 
-/* In the order of names, so that "the first one" is the same each time. */
-int tenon_devices_in(const char *directory, int (*fn)(const struct tenon_device *device, void *arg),
-		     void *arg)
+/* In the order of names, so that "the first one" is the same each time; accel10 comes after accel9. */
+int tenon_devices_in(const char *directory, const struct transport *transport,
+		     int (*fn)(const struct tenon_device *device, void *arg), void *arg)
 {
 	struct dirent **entries;
 	int err = 0, count, i;
 
-	count = scandir(directory, &entries, not_hidden, alphasort);
+	count = scandir(directory, &entries, not_hidden, versionsort);
 	if (count < 0)
 		return errno == ENOENT ? 0 : -errno;
 	for (i = 0; i < count; i++) {
@@ -41,7 +59,7 @@ int tenon_devices_in(const char *directory, int (*fn)(const struct tenon_device 
 			err = -ENOMEM;
 		}
 		if (!err)
-			err = visit(path, fn, arg);
+			err = visit(path, transport, fn, arg);
 		free(path);
 		free(entries[i]);
 	}
@@ -54,16 +72,19 @@ int tenon_devices(int (*fn)(const struct tenon_device *device, void *arg), void 
 	/* Not what the user set if the program has more privilege than the user. */
 	const char *list = secure_getenv("TENON_DEVICE");
 	char *copy, *path, *next;
-	int err = 0;
+	int err;
 
-	if (!list || !*list)
-		return tenon_devices_in(TENON_SOCKET_DIR, fn, arg);
+	if (!list || !*list) {
+		err = tenon_devices_in(NODE_DIR, &tenon_node, fn, arg);
+		return err ? err : tenon_devices_in(TENON_SOCKET_DIR, &tenon_socket, fn, arg);
+	}
 	copy = strdup(list);
 	if (!copy)
 		return -ENOMEM;
+	err = 0;
 	for (next = copy; !err && (path = strsep(&next, ":"));)
 		if (*path)
-			err = visit(path, fn, arg);
+			err = visit(path, NULL, fn, arg);
 	free(copy);
 	return err;
 }

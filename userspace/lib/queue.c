@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Queues: making them, the slow ends of submit and reap, waiting, and the death of the device. */
-#include <fcntl.h>
-#include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -33,29 +27,6 @@ static inline void cpu_relax(void)
 
 /* ------------------------------------------------------------------------ making and freeing */
 
-static int destroy_remote(struct tenon_context *c, uint32_t id)
-{
-	struct tenon_msg_queue_destroy msg = { .queue = id };
-	struct tenon_reply reply;
-
-	return tenon_socket_call(c, TENON_MSG_QUEUE_DESTROY, &msg, sizeof(msg), &reply, sizeof(reply), NULL,
-				 0);
-}
-
-/*
- * The kick must be something that a write can't raise a signal on or block, whatever the daemon passed: an
- * anonymous inode, which has no type, is neither a pipe nor a socket nor a file. The notice must be a socket:
- * that alone can be read without blocking, whoever else has it.
- */
-static bool notices_ok(int kick, int notice)
-{
-	struct stat st;
-
-	if (fstat(kick, &st) || (st.st_mode & S_IFMT) || fcntl(kick, F_SETFL, O_NONBLOCK))
-		return false;
-	return !fstat(notice, &st) && S_ISSOCK(st.st_mode);
-}
-
 /* As QUEUE_CREATE leaves them: nothing submitted, nothing awaited, the lap before completed. [QUE-4] */
 static bool rings_ok(const struct queue *q, uint32_t first)
 {
@@ -70,38 +41,19 @@ static bool rings_ok(const struct queue *q, uint32_t first)
 	return true;
 }
 
-static int queue_map(struct queue *q, const struct tenon_reply_queue_create *reply, uint32_t depth, int *fds)
+/* Finds the rings in the two maps, whose areas begin at multiples of @page. Are they as new ones must be? */
+bool tenon_queue_rings(struct queue *q, uint32_t first, uint32_t depth, size_t page)
 {
-	struct tenon_context *c = q->context;
-	int err;
-
-	if (reply->depth != depth || reply->reserved)
-		return tenon_socket_bad(c, "depth of the queue");
-	q->tenant_bytes = TDI_PAGE_SIZE + page_up(depth * sizeof(struct tdi_sqe));
-	q->device_bytes = 2 * TDI_PAGE_SIZE + page_up(depth * sizeof(struct tdi_cqe));
-	err = tenon_map(c, fds[TENON_FD_TENANT], q->tenant_bytes, PROT_READ | PROT_WRITE, &q->tenant_map);
-	if (!err)
-		err = tenon_map(c, fds[TENON_FD_DEVICE], q->device_bytes, PROT_READ, &q->device_map);
-	if (err)
-		return err;
 	q->pub.producer = q->tenant_map;
-	q->pub.sq = (void *)((char *)q->tenant_map + TDI_PAGE_SIZE);
+	q->pub.sq = (void *)((char *)q->tenant_map + page);
 	q->pub.device = q->device_map;
-	q->kernel = (void *)((char *)q->device_map + TDI_PAGE_SIZE);
+	q->kernel = (void *)((char *)q->device_map + page);
 	q->pub.kernel = q->kernel;
-	q->pub.cq = (void *)((char *)q->device_map + 2 * TDI_PAGE_SIZE);
+	q->pub.cq = (void *)((char *)q->device_map + 2 * page);
 	q->pub.mask = q->pub.cq_mask = depth - 1;
-	q->pub.sq_next = q->pub.sq_submitted = q->pub.cq_head = reply->first;
-	q->pub.sq_limit = reply->first + depth;
-	if (!rings_ok(q, reply->first))
-		return tenon_socket_bad(c, "the rings of a new queue");
-	if (!notices_ok(fds[TENON_FD_KICK], fds[TENON_FD_NOTICE]))
-		return tenon_socket_bad(c, "the descriptors of a queue");
-	q->id = reply->queue;
-	q->kick = fds[TENON_FD_KICK];
-	q->notice = fds[TENON_FD_NOTICE];
-	fds[TENON_FD_KICK] = fds[TENON_FD_NOTICE] = -1;
-	return 0;
+	q->pub.sq_next = q->pub.sq_submitted = q->pub.cq_head = first;
+	q->pub.sq_limit = first + depth;
+	return rings_ok(q, first);
 }
 
 static struct queue *queue_alloc(struct tenon_context *c, uint32_t spin_ns)
@@ -124,24 +76,14 @@ static struct queue *queue_alloc(struct tenon_context *c, uint32_t spin_ns)
 static int queue_create_locked(struct tenon_context *c, uint32_t depth, uint32_t spin_ns,
 			       struct tenon_queue **queue)
 {
-	struct tenon_msg_queue_create msg = { .depth = depth };
-	struct tenon_reply_queue_create reply;
-	int fds[TENON_SOCKET_FDS] = { -1, -1, -1, -1 };
 	struct queue *q;
 	int err;
 
 	q = queue_alloc(c, spin_ns);
 	if (!q)
 		return tenon_fail(c, -ENOMEM, "out of memory");
-	err = tenon_socket_call(c, TENON_MSG_QUEUE_CREATE, &msg, sizeof(msg), &reply, sizeof(reply), fds,
-				TENON_SOCKET_FDS);
-	if (!err)
-		err = queue_map(q, &reply, depth, fds);
-	tenon_close_fds(fds, TENON_SOCKET_FDS);
+	err = c->transport->queue_create(q, depth);
 	if (err) {
-		/* The device made it, but there was no room for it on this side. */
-		if ((err == -ENOMEM || err == -EMFILE) && !reply.head.error)
-			destroy_remote(c, reply.queue);
 		tenon_queue_free(q);
 		return err;
 	}
@@ -174,6 +116,7 @@ void tenon_queue_free(struct queue *q)
 	LIST_REMOVE(q, link);
 	tenon_unmap(q->context, q->tenant_map, q->tenant_bytes);
 	tenon_unmap(q->context, q->device_map, q->device_bytes);
+	tenon_unmap(q->context, q->doorbell, q->doorbell_bytes);
 	tenon_close_fds((int[]){ q->kick, q->notice }, 2);
 	free(q);
 }
@@ -188,7 +131,7 @@ int tenon_queue_destroy(struct tenon_queue *queue)
 		return 0;
 	c = q->context;
 	pthread_mutex_lock(&c->lock);
-	err = destroy_remote(c, q->id);
+	err = c->transport->queue_destroy(q);
 	tenon_queue_free(q);
 	pthread_mutex_unlock(&c->lock);
 	return err;
@@ -206,37 +149,25 @@ int tenon_queue_fd(const struct tenon_queue *queue)
 
 /* ---------------------------------------------------------------------------------- death */
 
-static void queue_kill(struct queue *q)
+void tenon_queue_kill(struct queue *q)
 {
 	__atomic_store_n(&q->pub.kernel, &dead_page, __ATOMIC_RELAXED);
 	tenon_store_release((__le32 *)&q->pub.dead, 1);
 }
 
-static bool flagged_dead(const struct queue *q)
-{
-	return tenon_load_acquire((const __le32 *)&q->pub.dead) || context_dead(q->context) ||
-	       (tenon_load_acquire(&q->kernel->flags) & TDI_KERNEL_DEAD);
-}
-
 /* Has the device died? What it completed before is visible after this. */
 static bool gone(struct queue *q)
 {
-	struct pollfd p[2] = { { .fd = q->notice }, { .fd = q->context->fd } };
-
-	if (!flagged_dead(q)) {
-		/* Without events asked for, only an end of file on either shows. */
-		if (poll(p, 2, 0) <= 0)
-			return false;
-		if (p[1].revents)
-			tenon_context_kill(q->context);
-	}
-	queue_kill(q);
+	if (!flagged_dead(q) && !q->context->transport->gone(q))
+		return false;
+	tenon_queue_kill(q);
 	return true;
 }
 
 /*
- * The queue is dead and peek found nothing: the next command that was submitted ends ABORTED here. First look
- * again: the device may have completed it between that look and its death. [TKO-13]
+ * The queue is dead and peek found nothing: the next command that was submitted ends ABORTED, by the kernel's
+ * hand if there is one, else here. First look again: the device may have completed it between that look and
+ * its death. [TKO-13]
  */
 const struct tdi_cqe *tenon_queue_dead_cqe_(struct tenon_queue *queue)
 {
@@ -249,6 +180,8 @@ const struct tdi_cqe *tenon_queue_dead_cqe_(struct tenon_queue *queue)
 		return cqe;
 	if (tenon_load_acquire((const __le32 *)&queue->sq_submitted) == queue->cq_head)
 		return NULL;
+	if (!q->context->transport->finish(q))
+		return tenon_reached(tenon_load_acquire(&cqe->sequence), queue->cq_head + 1) ? cqe : NULL;
 	q->dead_cqe = (struct tdi_cqe){
 		.user_data = queue->sq[queue->cq_head & queue->cq_mask].user_data,
 		.status = TDI_SC_ABORTED,
@@ -262,18 +195,13 @@ const struct tdi_cqe *tenon_queue_dead_cqe_(struct tenon_queue *queue)
 int tenon_queue_kick_(struct tenon_queue *queue)
 {
 	struct queue *q = internal(queue);
-	uint64_t one = 1;
+	int err = flagged_dead(q) ? -ENODEV : q->context->transport->kick(q);
 
-	if (flagged_dead(q)) {
-		queue_kill(q);
-		return -ENODEV;
+	if (err) {
+		tenon_queue_kill(q);
+		q->context->transport->finish(q);
 	}
-	/* It can't block; if the counter is full, a kick is pending already. */
-	if (write(q->kick, &one, sizeof(one)) < 0 && errno != EAGAIN) {
-		queue_kill(q);
-		return -ENODEV;
-	}
-	return 0;
+	return err;
 }
 
 int tenon_host_signal(struct tenon_queue *queue, uint64_t *semaphore, uint64_t value)
@@ -307,7 +235,7 @@ static int64_t target_of(const struct tenon_queue *queue, uint32_t count)
 }
 
 /* Poll until @until. 1: reached; 0: not; -ENODEV. */
-static int spin(struct queue *q, uint32_t target, int64_t until, bool for_ever)
+static int spin(struct queue *q, uint32_t target, int64_t until)
 {
 	int64_t look = now_ns() + 1000000, now;
 	int i;
@@ -324,114 +252,71 @@ static int spin(struct queue *q, uint32_t target, int64_t until, bool for_ever)
 				return -ENODEV;
 			look = now + 1000000;
 		}
-	} while (for_ever || now < until);
+	} while (now < until);
 	return 0;
 }
 
 /*
- * Empties the socket of notices; -ENODEV at its end. A peer that writes faster than this reads must not hold
- * us here: what is left makes poll() return at once.
- */
-static int drain(struct queue *q)
-{
-	char bytes[4096];
-	int tries = 32;
-	ssize_t n;
-
-	do
-		n = recv(q->notice, bytes, sizeof(bytes), MSG_DONTWAIT);
-	while ((n == sizeof(bytes) || (n < 0 && errno == EINTR)) && --tries);
-	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
-		return 0;
-	queue_kill(q);
-	return -ENODEV;
-}
-
-/*
- * Why no wake-up is lost [WAI-2]. The socket of notices is emptied first, then W is set, then the CQ is read,
- * then poll() sleeps while the socket is empty. The device writes the CQE, then reads W, then sends a byte if
- * W is due. Either its read of W comes after our store: then the byte is sent after the socket was emptied
+ * Why no wake-up is lost [WAI-2]. Notices that came are forgotten first, then W is set, then the CQ is read,
+ * then poll() sleeps until there is a notice. The device writes the CQE, then reads W, then gives a notice if
+ * W is due. Either its read of W comes after our store: then the notice comes after others were forgotten
  * and poll() returns. Or it comes before: then, by the two full barriers, our read of the CQ finds the CQE.
- * Nobody else writes W or reads the socket. A notice that is left over from an earlier wait wakes once too
- * often; that is all.
+ * Nobody else writes W or takes notices. One that is left over from an earlier wait wakes once too often;
+ * that is all.
  */
-static int arm(struct queue *q, uint32_t target)
+int tenon_queue_ask(struct queue *q, uint32_t target)
 {
-	int err = drain(q);
+	int err = q->context->transport->drain(q);
 
 	if (err)
 		return err;
 	err = tenon_ring_arm(&q->pub.producer->wanted, q->pub.cq, q->pub.cq_mask, target);
-	/* Who sets DEAD wakes all afterwards; a wake before the socket was emptied is seen here. */
+	/* Who sets DEAD wakes all afterwards; a wake that was forgotten is seen here. */
 	if (!err && flagged_dead(q)) {
-		queue_kill(q);
+		tenon_queue_kill(q);
 		return -ENODEV;
 	}
 	return err;
 }
 
-static int sleep_until(struct queue *q, int64_t deadline, bool for_ever)
+static int wait_for(struct queue *q, uint32_t target, int64_t start, int64_t deadline)
 {
-	struct pollfd p[2] = { { .fd = q->notice, .events = POLLIN }, { .fd = q->context->fd } };
-	int64_t left = deadline - now_ns();
-	struct timespec t = { .tv_sec = left / 1000000000, .tv_nsec = left % 1000000000 };
-	int n;
-
-	if (!for_ever && left <= 0)
-		return -ETIMEDOUT;
-	n = ppoll(p, 2, for_ever ? NULL : &t, NULL);
-	if (n < 0)
-		return -errno;
-	/* The socket too: it ends when the context dies by another thread's failed call. */
-	if (p[1].revents) {
-		tenon_context_kill(q->context);
-		queue_kill(q);
-		return -ENODEV;
-	}
-	return 0;
-}
-
-static int wait_for(struct queue *q, uint32_t target, int64_t timeout_ns)
-{
-	int64_t start = now_ns(), deadline, spin_end;
-	bool for_ever = timeout_ns < 0 || timeout_ns > INT64_MAX - start;
+	int64_t spin_end = q->spin_ns == UINT32_MAX ? deadline : start + q->spin_ns;
 	int err;
 
-	if (!timeout_ns)
+	if (deadline == start)
 		return gone(q) ? -ENODEV : -ETIMEDOUT;
-	deadline = for_ever ? INT64_MAX : start + timeout_ns;
-	if (q->spin_ns == UINT32_MAX) {
-		err = spin(q, target, deadline, for_ever);
-		return err > 0 ? 0 : err ? err : -ETIMEDOUT;
+	if (q->spin_ns) {
+		err = spin(q, target, spin_end < deadline ? spin_end : deadline);
+		if (err)
+			return err < 0 ? err : 0;
+		if (q->spin_ns == UINT32_MAX)
+			return -ETIMEDOUT;
 	}
-	spin_end = start + q->spin_ns;
-	if (q->spin_ns && spin(q, target, spin_end < deadline ? spin_end : deadline, false) > 0)
-		return 0;
-	do {
-		err = arm(q, target);
-		if (err > 0)
-			return 0;
-		if (!err)
-			err = sleep_until(q, deadline, for_ever);
-	} while (!err);
+	do
+		err = q->context->transport->sleep(q, target, deadline);
+	while (!err && !reached(q, target));
 	return err;
 }
 
 int tenon_wait(struct tenon_queue *queue, uint32_t count, int64_t timeout_ns)
 {
 	struct queue *q = internal(queue);
-	int64_t target = target_of(queue, count);
+	int64_t target = target_of(queue, count), start, deadline;
 	int err;
 
 	if (target < 0)
 		return -EINVAL;
 	if (reached(q, (uint32_t)target))
 		return 0;
-	if (flagged_dead(q)) {
-		queue_kill(q);
-		err = -ENODEV;
-	} else {
-		err = wait_for(q, (uint32_t)target, timeout_ns);
+	start = now_ns();
+	deadline = timeout_ns < 0 || timeout_ns > FOR_EVER - start ? FOR_EVER : start + timeout_ns;
+	err = flagged_dead(q) ? -ENODEV : wait_for(q, (uint32_t)target, start, deadline);
+	if (err == -ENODEV) {
+		tenon_queue_kill(q);
+		/* The kernel may still be at it. */
+		if (!q->context->transport->finish(q) && !reached(q, (uint32_t)target))
+			err = q->context->transport->sleep(q, (uint32_t)target, deadline);
 	}
 	/* It may have come at the last moment, also that of the device's death. */
 	return err && reached(q, (uint32_t)target) ? 0 : err;
@@ -445,6 +330,10 @@ int tenon_queue_arm(struct tenon_queue *queue, uint32_t count)
 
 	if (target < 0)
 		return -EINVAL;
-	err = arm(q, (uint32_t)target);
-	return err == -ENODEV && reached(q, (uint32_t)target) ? 1 : err;
+	err = tenon_queue_ask(q, (uint32_t)target);
+	if (err != -ENODEV)
+		return err;
+	/* A kernel that is still at it gives a notice when it is done. */
+	err = q->context->transport->finish(q) ? -ENODEV : 0;
+	return reached(q, (uint32_t)target) ? 1 : err;
 }

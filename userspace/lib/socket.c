@@ -16,9 +16,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include <tenon/socket.h>
 
-#define MEMORY_MAX	((uint64_t)INT64_MAX - TDI_PAGE_SIZE)
+#include "internal.h"
 
 struct packet {
 	union {
@@ -31,19 +31,8 @@ struct packet {
 	unsigned int fd_count;
 };
 
-void tenon_close_fds(int *fds, unsigned int count)
-{
-	unsigned int i;
-
-	for (i = 0; i < count; i++) {
-		if (fds[i] >= 0)
-			close(fds[i]);
-		fds[i] = -1;
-	}
-}
-
 /* The peer broke the protocol. */
-int tenon_socket_bad(struct tenon_context *c, const char *what)
+static int bad_answer(struct tenon_context *c, const char *what)
 {
 	tenon_context_kill(c);
 	return tenon_fail(c, -EPROTO, "the device's answer can't be right: %s", what);
@@ -191,8 +180,8 @@ static int lost(struct tenon_context *c, int err)
  * Fills the head of @msg, sends it and waits for the reply. The daemon's own refusal is returned as it is;
  * -EMFILE with @reply's error 0 means that the device did it, but the descriptors couldn't be taken.
  */
-int tenon_socket_call(struct tenon_context *c, enum tenon_msg_type type, void *msg, size_t msg_size,
-		      void *reply, size_t reply_size, int *fds, unsigned int fd_count)
+static int call(struct tenon_context *c, enum tenon_msg_type type, void *msg, size_t msg_size, void *reply,
+		size_t reply_size, int *fds, unsigned int fd_count)
 {
 	struct tenon_msg *head = msg;
 	struct packet p;
@@ -201,10 +190,9 @@ int tenon_socket_call(struct tenon_context *c, enum tenon_msg_type type, void *m
 	int err;
 
 	memset(reply, 0, reply_size);
-	if (c->owner != getpid())
-		return tenon_fail(c, -ENODEV, "the context belongs to the process that opened it");
-	if (context_dead(c))
-		return tenon_fail(c, -ENODEV, "the device died");
+	err = tenon_context_usable(c);
+	if (err)
+		return err;
 	memset(head, 0, sizeof(*head));
 	head->size = (uint32_t)msg_size;
 	head->type = (uint16_t)type;
@@ -220,7 +208,7 @@ int tenon_socket_call(struct tenon_context *c, enum tenon_msg_type type, void *m
 	if (bad || p.head.error || p.fd_count < fd_count)
 		tenon_close_fds(p.fds, p.fd_count);
 	if (bad)
-		return tenon_socket_bad(c, bad);
+		return bad_answer(c, bad);
 	memcpy(reply, p.bytes, p.head.error ? sizeof(p.head) : reply_size);
 	if (p.head.error)
 		return refused(c, type, &p.head);
@@ -231,7 +219,7 @@ int tenon_socket_call(struct tenon_context *c, enum tenon_msg_type type, void *m
 	return 0;
 }
 
-int tenon_socket_connect(struct tenon_context *c, const char *path)
+static int connect_to(struct tenon_context *c, const char *path)
 {
 	struct timeval timeout = { .tv_sec = c->timeout_ms / 1000, .tv_usec = c->timeout_ms % 1000 * 1000 };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -258,30 +246,22 @@ int tenon_socket_connect(struct tenon_context *c, const char *path)
 	return 0;
 }
 
-/* 0.x versions promise nothing to each other. */
-static bool version_ok(uint32_t version)
-{
-	if (version >> 16 != TDI_VERSION_MAJOR)
-		return false;
-	return TDI_VERSION_MAJOR || (version & 0xffff) == TDI_VERSION_MINOR;
-}
-
-int tenon_socket_hello(struct tenon_context *c)
+static int hello(struct tenon_context *c)
 {
 	struct tenon_msg_hello msg = { .major = TENON_SOCKET_MAJOR, .minor = TENON_SOCKET_MINOR };
 	struct tenon_reply_hello reply;
 	int err;
 
-	err = tenon_socket_call(c, TENON_MSG_HELLO, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
+	err = call(c, TENON_MSG_HELLO, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
 	if (err)
 		return err;
 	if (reply.major != TENON_SOCKET_MAJOR)
-		return tenon_socket_bad(c, "it speaks another version of the socket protocol");
-	if (!version_ok(reply.identify.version))
-		return tenon_socket_bad(c, "it speaks another version of TDI");
+		return bad_answer(c, "it speaks another version of the socket protocol");
+	if (!tenon_version_ok(reply.identify.version))
+		return bad_answer(c, "it speaks another version of TDI");
 	if (reply.reserved || reply.buffers > 1u << 24 || reply.queues > TDI_CONTEXT_QUEUES || !reply.depth ||
 	    reply.depth > 1u << TDI_DEPTH_LOG2_MAX)
-		return tenon_socket_bad(c, "limits");
+		return bad_answer(c, "limits");
 	c->identify = reply.identify;
 	c->limits = (struct tenon_limits){
 		/* What is allowed must fit into off_t when it is rounded up. */
@@ -293,37 +273,257 @@ int tenon_socket_hello(struct tenon_context *c)
 	return 0;
 }
 
+static int socket_open(struct tenon_context *c, const char *path)
+{
+	int err = connect_to(c, path);
+
+	return err ? err : hello(c);
+}
+
 /*
- * Map what the daemon passed. A memfd that can't shrink never raises SIGBUS. A child that is forked gets
- * none of it: two processes on one ring would be two producers.
+ * The socket is shut down, not closed: its number must not be used anew while others still look at it, and
+ * whoever sleeps in tenon_wait() polls it and wakes up. It ends even if a forked child holds it open.
  */
-int tenon_map(struct tenon_context *c, int fd, size_t bytes, int prot, void **address)
+static void socket_hang_up(struct tenon_context *c)
+{
+	shutdown(c->fd, SHUT_RDWR);
+}
+
+static int socket_status(struct tenon_context *c, struct tdi_context_status *status)
+{
+	struct tenon_reply_status reply;
+	struct tenon_msg msg;
+	int err;
+
+	err = call(c, TENON_MSG_STATUS, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
+	if (!err && reply.status.queues > TDI_CONTEXT_QUEUES)
+		err = bad_answer(c, "more queues than there can be");
+	if (!err)
+		*status = reply.status;
+	return err;
+}
+
+static int socket_usage(struct tenon_context *c, struct tdi_usage *usage)
+{
+	struct tenon_reply_usage reply;
+	struct tenon_msg msg;
+	int err;
+
+	err = call(c, TENON_MSG_USAGE, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
+	if (!err)
+		*usage = reply.usage;
+	return err;
+}
+
+/* ------------------------------------------------------------------------------- memory */
+
+/* Map what the daemon passed. A memfd that can't shrink never raises SIGBUS. */
+static int map_sealed(struct tenon_context *c, int fd, size_t bytes, int prot, void **address)
 {
 	const int sealed = F_SEAL_SHRINK | F_SEAL_GROW;
 	struct stat st;
-	int seals;
-	void *p;
+	int seals, err;
 
 	seals = fcntl(fd, F_GET_SEALS);
 	if (seals < 0 || (seals & sealed) != sealed)
-		return tenon_socket_bad(c, "memory that isn't sealed");
+		return bad_answer(c, "memory that isn't sealed");
 	if (fstat(fd, &st) || (uint64_t)st.st_size != bytes)
-		return tenon_socket_bad(c, "size of the memory");
-	p = mmap(NULL, bytes, prot, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED)
-		return errno == ENOMEM ? tenon_fail(c, -ENOMEM, "out of address space") :
-					 tenon_socket_bad(c, "memory that can't be mapped");
-	if (madvise(p, bytes, MADV_DONTFORK)) {
-		munmap(p, bytes);
-		return tenon_fail(c, -ENOMEM, "out of address space");
-	}
-	*address = p;
+		return bad_answer(c, "size of the memory");
+	err = tenon_map(c, fd, 0, bytes, prot, address);
+	return err && err != -ENOMEM ? bad_answer(c, "memory that can't be mapped") : err;
+}
+
+static int destroy_buffer(struct tenon_context *c, uint32_t id)
+{
+	struct tenon_msg_buffer_destroy msg = { .buffer = id };
+	struct tenon_reply reply;
+
+	return call(c, TENON_MSG_BUFFER_DESTROY, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
+}
+
+static int socket_buffer_destroy(struct tenon_context *c, struct tenon_buffer *b)
+{
+	return destroy_buffer(c, b->id);
+}
+
+static int socket_buffer_create(struct tenon_context *c, struct tenon_buffer *b, uint32_t rights)
+{
+	struct tenon_msg_buffer_create msg = { .bytes = b->bytes, .rights = rights };
+	struct tenon_reply_buffer_create reply;
+	int err, fd = -1;
+
+	b->mapped = page_up(b->bytes);
+	err = call(c, TENON_MSG_BUFFER_CREATE, &msg, sizeof(msg), &reply, sizeof(reply), &fd, 1);
+	if (!err && (!TDI_BUFFER_GEN(reply.buffer) || reply.reserved))
+		err = bad_answer(c, "a buffer id that can't be one");
+	if (!err)
+		err = map_sealed(c, fd, b->mapped, PROT_READ | PROT_WRITE, &b->data);
+	tenon_close_fds(&fd, 1);
+	/* The device made it, but there was no room for it on this side. */
+	if ((err == -ENOMEM || err == -EMFILE) && !reply.head.error)
+		destroy_buffer(c, reply.buffer);
+	b->id = reply.buffer;
+	return err;
+}
+
+/* ------------------------------------------------------------------------------- queues */
+
+/*
+ * The kick must be something that a write can't raise a signal on or block, whatever the daemon passed: an
+ * anonymous inode, which has no type, is neither a pipe nor a socket nor a file. The notice must be a socket:
+ * that alone can be read without blocking, whoever else has it.
+ */
+static bool notices_ok(int kick, int notice)
+{
+	struct stat st;
+
+	if (fstat(kick, &st) || (st.st_mode & S_IFMT) || fcntl(kick, F_SETFL, O_NONBLOCK))
+		return false;
+	return !fstat(notice, &st) && S_ISSOCK(st.st_mode);
+}
+
+static int map_queue(struct queue *q, const struct tenon_reply_queue_create *reply, uint32_t depth, int *fds)
+{
+	struct tenon_context *c = q->context;
+	int err;
+
+	if (reply->depth != depth || reply->reserved)
+		return bad_answer(c, "depth of the queue");
+	q->tenant_bytes = TDI_PAGE_SIZE + page_up(depth * sizeof(struct tdi_sqe));
+	q->device_bytes = 2 * TDI_PAGE_SIZE + page_up(depth * sizeof(struct tdi_cqe));
+	err = map_sealed(c, fds[TENON_FD_TENANT], q->tenant_bytes, PROT_READ | PROT_WRITE, &q->tenant_map);
+	if (!err)
+		err = map_sealed(c, fds[TENON_FD_DEVICE], q->device_bytes, PROT_READ, &q->device_map);
+	if (err)
+		return err;
+	if (!tenon_queue_rings(q, reply->first, depth, TDI_PAGE_SIZE))
+		return bad_answer(c, "the rings of a new queue");
+	if (!notices_ok(fds[TENON_FD_KICK], fds[TENON_FD_NOTICE]))
+		return bad_answer(c, "the descriptors of a queue");
+	q->id = reply->queue;
+	q->kick = fds[TENON_FD_KICK];
+	q->notice = fds[TENON_FD_NOTICE];
+	fds[TENON_FD_KICK] = fds[TENON_FD_NOTICE] = -1;
 	return 0;
 }
 
-/* In a forked child there is nothing of it, and what lies there now is something else. */
-void tenon_unmap(struct tenon_context *c, void *address, size_t bytes)
+static int destroy_queue(struct tenon_context *c, uint32_t id)
 {
-	if (address && c->owner == getpid())
-		munmap(address, bytes);
+	struct tenon_msg_queue_destroy msg = { .queue = id };
+	struct tenon_reply reply;
+
+	return call(c, TENON_MSG_QUEUE_DESTROY, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
 }
+
+static int socket_queue_destroy(struct queue *q)
+{
+	return destroy_queue(q->context, q->id);
+}
+
+static int socket_queue_create(struct queue *q, uint32_t depth)
+{
+	struct tenon_msg_queue_create msg = { .depth = depth };
+	struct tenon_reply_queue_create reply;
+	int fds[TENON_SOCKET_FDS] = { -1, -1, -1, -1 };
+	struct tenon_context *c = q->context;
+	int err;
+
+	err = call(c, TENON_MSG_QUEUE_CREATE, &msg, sizeof(msg), &reply, sizeof(reply), fds,
+		   TENON_SOCKET_FDS);
+	if (!err)
+		err = map_queue(q, &reply, depth, fds);
+	tenon_close_fds(fds, TENON_SOCKET_FDS);
+	/* The device made it, but there was no room for it on this side. */
+	if ((err == -ENOMEM || err == -EMFILE) && !reply.head.error)
+		destroy_queue(c, reply.queue);
+	return err;
+}
+
+/* It can't block; if the counter is full, a kick is pending already. */
+static int socket_kick(struct queue *q)
+{
+	uint64_t one = 1;
+
+	return write(q->kick, &one, sizeof(one)) < 0 && errno != EAGAIN ? -ENODEV : 0;
+}
+
+/* Without events asked for, only an end of file on either shows. */
+static bool socket_gone(struct queue *q)
+{
+	struct pollfd p[2] = { { .fd = q->notice }, { .fd = q->context->fd } };
+
+	if (poll(p, 2, 0) <= 0)
+		return false;
+	if (p[1].revents)
+		tenon_context_kill(q->context);
+	return true;
+}
+
+/* There is no kernel: what the daemon didn't write before it went nobody writes. */
+static int socket_finish(struct queue *q)
+{
+	return -ENODEV;
+}
+
+/*
+ * -ENODEV at the end of the socket of notices. A peer that writes faster than this reads must not hold us
+ * here: what is left makes poll() return at once.
+ */
+static int socket_drain(struct queue *q)
+{
+	char bytes[4096];
+	int tries = 32;
+	ssize_t n;
+
+	do
+		n = recv(q->notice, bytes, sizeof(bytes), MSG_DONTWAIT);
+	while ((n == sizeof(bytes) || (n < 0 && errno == EINTR)) && --tries);
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return 0;
+	tenon_queue_kill(q);
+	return -ENODEV;
+}
+
+static int socket_sleep(struct queue *q, uint32_t target, int64_t deadline)
+{
+	struct pollfd p[2] = { { .fd = q->notice, .events = POLLIN }, { .fd = q->context->fd } };
+	struct timespec t;
+	int64_t left;
+	int n;
+
+	n = tenon_queue_ask(q, target);
+	if (n)
+		return n < 0 ? n : 0;
+	left = deadline - now_ns();
+	if (left <= 0)
+		return -ETIMEDOUT;
+	t.tv_sec = left / 1000000000;
+	t.tv_nsec = left % 1000000000;
+	n = ppoll(p, 2, deadline == FOR_EVER ? NULL : &t, NULL);
+	if (n < 0)
+		return -errno;
+	/* The socket too: it ends when the context dies by another thread's failed call. */
+	if (p[1].revents) {
+		tenon_context_kill(q->context);
+		tenon_queue_kill(q);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+const struct transport tenon_socket = {
+	.name = "socket",
+	.open = socket_open,
+	.hang_up = socket_hang_up,
+	.buffer_create = socket_buffer_create,
+	.buffer_destroy = socket_buffer_destroy,
+	.queue_create = socket_queue_create,
+	.queue_destroy = socket_queue_destroy,
+	.status = socket_status,
+	.usage = socket_usage,
+	.kick = socket_kick,
+	.gone = socket_gone,
+	.finish = socket_finish,
+	.drain = socket_drain,
+	.sleep = socket_sleep,
+};
