@@ -15,6 +15,9 @@ enum exit_status {
 	EXIT_USAGE	= 2,
 };
 
+#define CTL_NODE_DIR	"/dev/accel"
+#define CTL_LINK_MAX	320	/* bytes of a link's path */
+
 struct ctl {
 	bool json;
 	bool terminal;		/* stdout is one, and is for people */
@@ -29,6 +32,8 @@ int ctl_validate(const struct ctl *ctl, const char *device);
 /* open.c: opens @path, or the first device if it is NULL; *@opened is what was opened, to be freed. */
 int ctl_open(const struct ctl *ctl, const char *path, struct tenon_context **context, char **opened);
 void ctl_no_device(void);
+const char *ctl_transport(const char *path);
+const char *ctl_link(char *to, size_t size, const char *path);
 
 /* text.c */
 int64_t ctl_now(void);

@@ -21,10 +21,11 @@ static int list_one(const struct tenon_device *device, void *arg)
 	struct tenon_open_options options = { .size = sizeof(options), .timeout_ms = 2000 };
 	struct walk *walk = arg;
 	struct tenon_context *context;
-	char model[65] = "", serial[33] = "", firmware[33] = "";
+	char model[65] = "", serial[33] = "", firmware[33] = "", link[CTL_LINK_MAX];
 	const char *state = "ok";
 	int error;
 
+	ctl_link(link, sizeof(link), device->path);
 	error = tenon_open(device->path, &options, &context);
 	if (error) {
 		state = strerror(-error);
@@ -41,6 +42,7 @@ static int list_one(const struct tenon_device *device, void *arg)
 
 		add(object, "path", device->path);
 		add(object, "transport", device->transport);
+		add(object, "link", link);
 		add(object, "model", model);
 		add(object, "serial", serial);
 		add(object, "firmware", firmware);
@@ -49,8 +51,8 @@ static int list_one(const struct tenon_device *device, void *arg)
 	} else {
 		if (!walk->count)
 			printf("%-28s %-9s %-24s %-8s %s\n", "PATH", "TRANSPORT", "MODEL", "SERIAL", "STATE");
-		printf("%-28s %-9s %-24s %-8s %s\n", device->path, device->transport, *model ? model : "-",
-		       *serial ? serial : "-", state);
+		printf("%-28s %-9s %-24s %-8s %s%s%s\n", device->path, device->transport,
+		       *model ? model : "-", *serial ? serial : "-", state, *link ? "  " : "", link);
 		fflush(stdout);
 	}
 	walk->count++;

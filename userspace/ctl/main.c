@@ -9,8 +9,8 @@
 
 static const char usage[] =
 	"Usage: tenonctl [OPTION]... COMMAND [DEVICE]\n"
-	"Look at inference devices and check them. DEVICE is the path of a socket;\n"
-	"without one the first device is taken.\n"
+	"Look at inference devices and check them. DEVICE is the path of a node or\n"
+	"of a socket; without one the first device is taken.\n"
 	"\n"
 	"  list                 devices that can be seen from here\n"
 	"  info [DEVICE]        what a device is, can do and allows\n"
@@ -20,9 +20,9 @@ static const char usage[] =
 	"  --size BYTES         of the copies of validate; K, M, G allowed (default 16M)\n"
 	"  --help, --version\n"
 	"\n"
-	"Devices are looked for in $TENON_DEVICE, a colon separated list of sockets,\n"
-	"else in /run/tenon. Exit status: 0; 1 no device, an error or a failed check;\n"
-	"2 wrong usage.\n";
+	"Devices are looked for in $TENON_DEVICE, a colon separated list of nodes and\n"
+	"sockets, else in /dev/accel and /run/tenon. Exit status: 0; 1 no device, an\n"
+	"error or a failed check; 2 wrong usage.\n";
 
 static const struct {
 	const char *name;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* tenonctl: opening a device, and saying what to do when that fails. */
+/* tenonctl: opening a device, and saying what to do when that fails; by what else it is known. */
+#include <dirent.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <tenon/socket.h>
@@ -15,19 +17,58 @@ void ctl_no_device(void)
 
 	if (list && *list)
 		fprintf(stderr,
-			"tenonctl: no device found: is tenond running? no socket is at TENON_DEVICE '%s'\n",
+			"tenonctl: no device found: neither a node nor a socket is at TENON_DEVICE '%s'\n",
 			list);
 	else
 		fprintf(stderr,
-			"tenonctl: no device found: is tenond running? looked in %s; set TENON_DEVICE\n",
-			TENON_SOCKET_DIR);
+			"tenonctl: no device found: is the module tenon loaded, or tenond running? "
+			"looked in %s and %s; set TENON_DEVICE\n", CTL_NODE_DIR, TENON_SOCKET_DIR);
 }
 
-static const char *advice(int error)
+static bool node_number(const char *path, dev_t *number)
 {
+	struct stat st;
+
+	if (stat(path, &st) || !S_ISCHR(st.st_mode))
+		return false;
+	*number = st.st_rdev;
+	return true;
+}
+
+const char *ctl_transport(const char *path)
+{
+	dev_t number;
+
+	return node_number(path, &number) ? "drm" : "socket";
+}
+
+/* The name that tells a node's place and partition, which stays the same from boot to boot; else "". */
+const char *ctl_link(char *to, size_t size, const char *path)
+{
+	DIR *directory = opendir(CTL_NODE_DIR "/by-path");
+	const struct dirent *entry;
+	dev_t number, other;
+	bool found = false;
+
+	while (directory && node_number(path, &number) && !found && (entry = readdir(directory))) {
+		snprintf(to, size, CTL_NODE_DIR "/by-path/%s", entry->d_name);
+		found = node_number(to, &other) && other == number;
+	}
+	if (directory)
+		closedir(directory);
+	if (!found)
+		*to = 0;
+	return to;
+}
+
+static const char *advice(int error, const char *path)
+{
+	bool node = !strcmp(ctl_transport(path), "drm");
+
 	switch (error) {
 	case -EACCES:
-		return ": its owner and group may use it; see tenond's --mode";
+		return node ? ": the node's group may use it, as a rule that is render" :
+			      ": its owner and group may use it; see tenond's --mode";
 	case -ENOENT:
 		return ": is tenond running?";
 	case -ECONNREFUSED:
@@ -78,7 +119,7 @@ int ctl_open(const struct ctl *ctl, const char *path, struct tenon_context **con
 	error = tenon_open(*opened, NULL, context);
 	alarm(0);
 	if (error) {
-		fprintf(stderr, "tenonctl: %s: %s%s\n", *opened, tenon_errstr(NULL), advice(error));
+		fprintf(stderr, "tenonctl: %s: %s%s\n", *opened, tenon_errstr(NULL), advice(error, *opened));
 		free(*opened);
 		*opened = NULL;
 	}
