@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libtenon and a tenond, for real: each command end to end, waiting in all ways, limits in words, and both
- * ends of the daemon, clean and killed. The path of tenond is the argument.
+ * libtenon and a device, for real: each command end to end, waiting in all ways, limits in words, and the ends
+ * of the device. The arguments are the path of tenond, which is started anew for each test, and ended and
+ * killed; or those of a node and of its PCI device in sysfs, which is reset and at last removed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +10,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <glob.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +24,7 @@
 
 #define SECOND 1000000000LL
 
-static const char *tenond;
+static const char *tenond, *node, *pci;
 
 struct fixture {
 	char directory[64];
@@ -77,6 +80,9 @@ static int setup(void **state)
 	if (!f)
 		return -1;
 	*state = f;
+	if (node)
+		return tenon_open(node, NULL, &f->context) ||
+		       tenon_queue_create(f->context, 64, NULL, &f->queue);
 	strcpy(f->directory, "/tmp/tenon-test-XXXXXX");
 	if (!mkdtemp(f->directory))
 		return -1;
@@ -93,8 +99,10 @@ static int teardown(void **state)
 	tenon_close(f->context);
 	if (f->pid > 0)
 		stop(f, SIGTERM);
-	unlink(f->path);
-	rmdir(f->directory);
+	if (!node) {
+		unlink(f->path);
+		rmdir(f->directory);
+	}
 	free(f);
 	return 0;
 }
@@ -149,7 +157,7 @@ static void test_commands(void **state)
 	assert_int_equal(run(f->queue), TDI_SC_TIMEOUT);
 
 	/* Many laps; every completion is this command's. */
-	for (i = 0; i < 20000; i++) {
+	for (i = 0; i < (node ? 2000 : 20000); i++) {
 		const struct tdi_cqe *cqe;
 
 		tenon_prep_nop(tenon_sqe_get(f->queue), (uint64_t)i);
@@ -259,16 +267,99 @@ static void test_limits(void **state)
 	assert_int_equal(usage.commands[TDI_OP_NOP], 1);
 }
 
-/*
- * Two commands are complete, one is parked and three wait behind it when tenond ends. Whoever writes the
- * CQEs, each command ends once and in order. [SOC-23, TKO-13]
- */
-static void die(struct fixture *f, int signal)
+/* The kernel ends a context after its close(): until then it counts. */
+static void await_other_contexts(void)
 {
-	struct tenon_buffer *b = buffer(f, 8);
+	char path[160];
+	int tries, count = 0;
+	glob_t found;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/tenon.partition.*/contexts", pci);
+	assert_int_equal(glob(path, 0, NULL, &found), 0);
+	for (tries = 0; count != 1 && tries < 1000; tries++) {
+		usleep(10000);
+		file = fopen(found.gl_pathv[0], "r");
+		assert_non_null(file);
+		assert_int_equal(fscanf(file, "%d", &count), 1);
+		fclose(file);
+	}
+	globfree(&found);
+	assert_int_equal(count, 1);
+}
+
+/* The numbers are the kernel's, and the machine's. */
+static void test_node_limits(void **state)
+{
+	const struct tenon_limits *limits;
+	struct fixture *f = *state;
+	struct tenon_buffer *b = buffer(f, 5000), *more;
+	struct tdi_context_status status;
+	struct tenon_queue *q;
+	struct tdi_usage usage;
+	char expected[120];
+	uint32_t queues = 1;
+	uint64_t bytes;
+	int err;
+
+	await_other_contexts();
+	/* With two pages in use all but one of those that are allowed are one too many. */
+	limits = tenon_limits(f->context);
+	bytes = (limits->memory_bytes & ~4095ull) - 4096;
+	snprintf(expected, sizeof(expected), "memory: needed %llu, allowed %llu",
+		 (unsigned long long)bytes + 8192, (unsigned long long)limits->memory_bytes);
+	assert_int_equal(tenon_buffer_create(f->context, bytes - 1, TDI_BUFFER_READ, &more), -ENOMEM);
+	assert_string_equal(tenon_errstr(f->context), expected);
+	assert_int_equal(tenon_buffer_destroy(b), 0);
+
+	assert_int_equal(tenon_queue_create(f->context, limits->depth, NULL, &q), 0);
+	assert_int_equal(tenon_queue_destroy(q), 0);
+	while (!(err = tenon_queue_create(f->context, 1, NULL, &q)))
+		queues++;
+	assert_int_equal(err, -ENOSPC);
+	snprintf(expected, sizeof(expected), "queues: needed %u, allowed %u", queues + 1, queues);
+	assert_string_equal(tenon_errstr(f->context), expected);
+	assert_int_equal(limits->queues, queues);
+	assert_int_equal(tenon_context_status(f->context, &status), 0);
+	assert_int_equal(status.queues, queues);
+
+	tenon_prep_nop(tenon_sqe_get(f->queue), 0);
+	assert_int_equal(run(f->queue), TDI_SC_OK);
+	assert_int_equal(tenon_context_usage(f->context, &usage), 0);
+	assert_int_equal(usage.commands[TDI_OP_NOP], 1);
+}
+
+/* What the device did and what the end left of it; then what comes too late. [SOC-23, TKO-13] */
+static void check_ended(struct fixture *f, int waits)
+{
 	const struct tdi_cqe *cqe;
 	uint64_t i;
-	int status;
+
+	for (i = 0; i < 6; i++) {
+		cqe = tenon_cqe_peek(f->queue);
+		assert_non_null(cqe);
+		assert_int_equal(cqe->user_data, i);
+		assert_int_equal(cqe->status, i < 2 ? TDI_SC_OK : TDI_SC_ABORTED);
+		tenon_cqe_seen(f->queue);
+	}
+	assert_null(tenon_cqe_peek(f->queue));
+	for (i = 0; i < 200; i++) {
+		tenon_prep_nop(tenon_sqe_get(f->queue), i);
+		assert_int_equal(tenon_submit(f->queue), -ENODEV);
+		assert_int_equal(tenon_wait(f->queue, 1, -1), waits);
+		cqe = tenon_cqe_peek(f->queue);
+		assert_int_equal(cqe->user_data, i);
+		assert_int_equal(cqe->status, TDI_SC_ABORTED);
+		tenon_cqe_seen(f->queue);
+		assert_null(tenon_cqe_peek(f->queue));
+	}
+}
+
+/* Two commands complete, one is parked and three wait behind it. */
+static struct tenon_buffer *park(struct fixture *f)
+{
+	struct tenon_buffer *b = buffer(f, 8);
+	uint64_t i;
 
 	for (i = 0; i < 6; i++) {
 		if (i == 2)
@@ -279,23 +370,21 @@ static void die(struct fixture *f, int signal)
 	assert_int_equal(tenon_submit(f->queue), 0);
 	assert_int_equal(tenon_wait(f->queue, 2, 30 * SECOND), 0);
 	assert_int_equal(tenon_wait(f->queue, 3, SECOND / 20), -ETIMEDOUT);
+	return b;
+}
+
+/* tenond ends. Whoever writes the CQEs, each command ends once and in order. */
+static void die(struct fixture *f, int signal)
+{
+	struct tenon_buffer *b = park(f);
+	int status;
+
 	status = stop(f, signal);
 	assert_int_equal(status, signal == SIGKILL ? SIGKILL : 0);
 
 	/* A clean end wrote them all; else none of the last four is there. */
 	assert_int_equal(tenon_wait(f->queue, 6, -1), signal == SIGKILL ? -ENODEV : 0);
-	for (i = 0; i < 6; i++) {
-		cqe = tenon_cqe_peek(f->queue);
-		assert_non_null(cqe);
-		assert_int_equal(cqe->user_data, i);
-		assert_int_equal(cqe->status, i < 2 ? TDI_SC_OK : TDI_SC_ABORTED);
-		tenon_cqe_seen(f->queue);
-	}
-	assert_null(tenon_cqe_peek(f->queue));
-	tenon_prep_nop(tenon_sqe_get(f->queue), 7);
-	tenon_submit(f->queue);
-	assert_int_equal(tenon_wait(f->queue, 1, -1), -ENODEV);
-	assert_int_equal(tenon_cqe_peek(f->queue)->status, TDI_SC_ABORTED);
+	check_ended(f, -ENODEV);
 	assert_int_equal(tenon_buffer_destroy(b), -ENODEV);
 }
 
@@ -312,6 +401,74 @@ static void test_term(void **state)
 	assert_int_equal(access(f->path, F_OK), -1);
 }
 
+/* The same at a node: whoever sleeps wakes, and the kernel writes what is missing. */
+static void *tell_sysfs(void *arg)
+{
+	char path[160];
+	FILE *file;
+
+	usleep(100000);
+	snprintf(path, sizeof(path), "%s/%s", pci, (const char *)arg);
+	file = fopen(path, "w");
+	if (!file || fputs("1", file) < 0 || fclose(file))
+		perror(path);
+	return NULL;
+}
+
+static void end_node(struct fixture *f, char *how)
+{
+	struct pollfd p = { .fd = tenon_queue_fd(f->queue), .events = POLLIN };
+	struct tenon_buffer *b = park(f);
+	pthread_t thread;
+
+	assert_int_equal(tenon_queue_arm(f->queue, 6), 0);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_int_equal(pthread_create(&thread, NULL, tell_sysfs, how), 0);
+	assert_int_equal(tenon_wait(f->queue, 6, 30 * SECOND), 0);
+	assert_int_equal(poll(&p, 1, 30000), 1);
+	pthread_join(thread, NULL);
+	assert_int_equal(tenon_queue_arm(f->queue, 6), 1);
+	check_ended(f, 0);
+	assert_int_equal(tenon_buffer_destroy(b), -ENODEV);
+}
+
+static void test_reset(void **state)
+{
+	struct tenon_context *c;
+	struct fixture *f = *state;
+	struct tenon_queue *q;
+
+	end_node(f, "reset");
+	/* It is there again, for those who come anew. */
+	assert_int_equal(tenon_open(node, NULL, &c), 0);
+	assert_int_equal(tenon_queue_create(c, 1, NULL, &q), 0);
+	tenon_prep_nop(tenon_sqe_get(q), 0);
+	assert_int_equal(run(q), TDI_SC_OK);
+	tenon_close(c);
+}
+
+static void test_remove(void **state)
+{
+	struct tenon_context *c;
+
+	end_node(*state, "remove");
+	assert_int_equal(tenon_open(node, NULL, &c), -ENOENT);
+}
+
+static int at_node(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_commands, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_op, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_waits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_node_limits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_remove, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -323,9 +480,14 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_term, setup, teardown),
 	};
 
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	if (argc == 3) {
+		node = argv[1];
+		pci = argv[2];
+		return at_node();
+	}
 	if (argc != 2)
 		return 2;
 	tenond = argv[1];
-	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
