@@ -648,6 +648,35 @@ static void test_states(void **state)
 	}
 }
 
+/*
+ * The host acknowledges one entry, looks again, and only then, while its store is still under way, the second is
+ * written: nobody has been told of that, so an interrupt must come with the store. [EVQ-9]
+ */
+static void test_late_entry(void **state)
+{
+	struct vmm *v = *state;
+	struct tdi_event event;
+	struct queue q, r;
+	struct eq eq;
+
+	assert_true(guest_enable(v, ALL, 0));
+	guest_objects(v, &eq);
+	assert_int_equal(guest_queue(v, &q, 1, 3, 0, 0), TDI_AS_OK);
+	assert_int_equal(guest_queue(v, &r, 2, 3, 0, 0), TDI_AS_OK);
+	submit_noticed(&q);
+	assert_int_equal(guest_event(&eq, SOON, false).id, 1);
+	submit_noticed(&r);
+	/* After an answered call of the same queue the second entry is there, too. */
+	submit_noticed(&r);
+	assert_true(vmm_interrupts(v, 1, SOON) >= 1);
+	vmm_interrupts(v, 1, QUIET);
+	assert_int_equal(guest_event(&eq, SOON, true).id, 1);
+	assert_int_equal(vmm_interrupts(v, 1, SOON), 1);
+	event = guest_event(&eq, SOON, true);
+	assert_int_equal(event.type, TDI_EVENT_DUE);
+	assert_int_equal(event.id, 2);
+}
+
 static uint64_t clock_ns(void)
 {
 	struct timespec now;
@@ -1067,9 +1096,9 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		T(hostile, bare), T(refused, mapped), T(function, mapped), T(msi, msi), T(registers, mapped),
 		T(bring_up, mapped), T(admin, mapped), T(inert, mapped), T(eq_limits, mapped), T(job, mapped),
-		T(states, mapped), T(moderation, mapped), T(events, mapped), T(quiesce, mapped), T(scattered, mapped),
-		T(unmap_under_load, mapped), T(read_only, mapped), T(bus_master, mapped), T(reset, mapped),
-		T(fatal, mapped), T(reconnect, mapped),
+		T(states, mapped), T(late_entry, mapped), T(moderation, mapped), T(events, mapped), T(quiesce, mapped),
+		T(scattered, mapped), T(unmap_under_load, mapped), T(read_only, mapped), T(bus_master, mapped),
+		T(reset, mapped), T(fatal, mapped), T(reconnect, mapped),
 	};
 
 	if (argc < 2)

@@ -70,7 +70,7 @@ static void write_entry(struct tn_device *device, struct tn_latch *latch, uint64
 			    eq->written + 1 + (FAULT(event_sequence) ? FAULT_VALUE(event_sequence) : 0));
 	eq->owner[eq->written & eq->mask] = latch;
 	eq->written++;
-	/* The host looks again after it has stored EQ_HEAD, so that one interrupt is enough. [EVQ-9] */
+	/* One interrupt is enough: with entries left, tn_eq_head() raises the next. [EVQ-9] */
 	if (raise)
 		device->options.interrupt(device->options.attach, eq->vector);
 }
@@ -168,6 +168,12 @@ void tn_eq_head(struct tn_device *device, uint32_t id, uint32_t head)
 	if (eq->live && eq->ring.host && head - entry <= eq->written - entry) {
 		/* First, since entries written below are then the first that aren't consumed. */
 		eq->head = head;
+		/*
+		 * The host looks again after its store. But the store is posted: an entry written while it was
+		 * under way came too late for that look, and without an interrupt. [EVQ-9]
+		 */
+		if (eq->written != head)
+			device->options.interrupt(device->options.attach, eq->vector);
 		for (; entry != head; entry++) {
 			struct tn_latch *latch = eq->owner[entry & eq->mask];
 
