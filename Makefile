@@ -6,13 +6,16 @@ NATIVE	:= $(BUILD)/native
 BENCH	?=
 
 all: deps		## build everything into build/native
-	@test -f $(NATIVE)/build.ninja || meson setup $(NATIVE) >/dev/null
+	@test -f $(NATIVE)/build.ninja || { echo "building in $(NATIVE)"; meson setup $(NATIVE) >/dev/null; }
 	@ninja -C $(NATIVE) --quiet
 
 deps:			## install the Debian packages that building and testing need (as root)
 	@tests/deps
 
-demo: all		## two tenants under two uids share one device and complete text
+demo: all		## two tenants under two uids share one accel node in a VM and complete text
+	@tests/lab/demo $(BUILD)
+
+demo-native: all	## the same two tenants at a socket of tenond's, without a kernel module
 	@examples/demo $(NATIVE)
 
 check: deps		## all tests but the long ones; ends with a line of sums
@@ -39,4 +42,4 @@ clean:			## remove what was built, but not the lab root
 help:			## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-.PHONY: all deps demo check check-debug check-mutants check-long bench install clean help
+.PHONY: all deps demo demo-native check check-debug check-mutants check-long bench install clean help
