@@ -110,7 +110,7 @@ int tenon_partition_create(struct tenon_controller *c, const char *name, struct 
 	p->controller = c;
 	strscpy(p->name, name, sizeof(p->name));
 	/* Tenants can't take the host's memory; operators will be able to say how much they may. */
-	p->bytes_max = (u64)totalram_pages() << PAGE_SHIFT >> 1;
+	p->bytes_max = (u64)(totalram_pages() / 2) << PAGE_SHIFT;
 	kref_get(&c->ref);
 	ret = auxiliary_device_init(&p->aux);
 	if (ret) {
