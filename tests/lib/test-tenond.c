@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <glob.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -266,6 +267,27 @@ static void test_limits(void **state)
 	assert_int_equal(usage.commands[TDI_OP_NOP], 1);
 }
 
+/* The kernel ends a context after its close(): until then it counts. */
+static void await_other_contexts(void)
+{
+	char path[160];
+	int tries, count = 0;
+	glob_t found;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/tenon.partition.*/contexts", pci);
+	assert_int_equal(glob(path, 0, NULL, &found), 0);
+	for (tries = 0; count != 1 && tries < 1000; tries++) {
+		usleep(10000);
+		file = fopen(found.gl_pathv[0], "r");
+		assert_non_null(file);
+		assert_int_equal(fscanf(file, "%d", &count), 1);
+		fclose(file);
+	}
+	globfree(&found);
+	assert_int_equal(count, 1);
+}
+
 /* The numbers are the kernel's, and the machine's. */
 static void test_node_limits(void **state)
 {
@@ -280,6 +302,7 @@ static void test_node_limits(void **state)
 	uint64_t bytes;
 	int err;
 
+	await_other_contexts();
 	/* With two pages in use all but one of those that are allowed are one too many. */
 	limits = tenon_limits(f->context);
 	bytes = (limits->memory_bytes & ~4095ull) - 4096;
