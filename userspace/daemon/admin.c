@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * Admin commands: one function each, checks first, then the change; a refused command changes nothing.
- * The order of checks is that of [ADM-4].
+ * Admin commands, but for those that only read (log.c): one function each, checks first, then the change; a
+ * refused command changes nothing. The order of checks is that of [ADM-4].
  */
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "device.h"
+#include "admin.h"
 #include "mutant.h"
 
 /* Entries that an event queue keeps for each object: one for each type of event. [EVQ-8] */
@@ -16,23 +15,13 @@
 #define EQ_PER_CONTEXT	2
 #define EQ_CONTROLLER	2
 
-struct admin {
-	struct tn_device *device;
-	struct tn_space *space;
-	const struct tdi_admin_sqe *sqe;
-	struct tdi_admin_cqe *cqe;
-};
-
-static int field(struct admin *admin, size_t offset)
+int tn_admin_field(struct admin *admin, size_t offset)
 {
 	admin->cqe->info = (__u32)offset;
 	return TDI_AS_FIELD;
 }
 
-#define FIELD(admin, member) field(admin, offsetof(struct tdi_admin_sqe, member))
-
-/* Are the bytes of the command from @offset on zero? */
-static bool zero_from(const struct tdi_admin_sqe *sqe, size_t offset)
+bool tn_admin_zero_from(const struct tdi_admin_sqe *sqe, size_t offset)
 {
 	const __u8 *byte = (const __u8 *)sqe;
 	size_t i;
@@ -43,207 +32,38 @@ static bool zero_from(const struct tdi_admin_sqe *sqe, size_t offset)
 	return true;
 }
 
-#define ZERO_AFTER(sqe, member) \
-	zero_from(sqe, offsetof(struct tdi_admin_sqe, member) + sizeof((sqe)->member))
-
-static int find_group(struct admin *admin, uint32_t id, uint32_t generation, struct tn_group **group)
+void *tn_admin_find(const struct admin *admin, enum object kind, uint32_t id, uint32_t generation, int *status)
 {
-	if (id >= TN_MAX_GROUPS || !admin->device->group[id].live)
-		return TDI_AS_ID;
-	if (admin->device->group[id].generation != generation && !MUTANT(admin_generation))
-		return TDI_AS_GENERATION;
-	*group = &admin->device->group[id];
-	return TDI_AS_OK;
-}
+	struct tn_device *device = admin->device;
+	void *object = NULL;
+	uint32_t current = 0;
 
-static int find_context(struct admin *admin, uint32_t id, uint32_t generation, struct tn_context **context)
-{
-	if (id >= TN_MAX_CONTEXTS || !admin->device->context[id])
-		return TDI_AS_ID;
-	if (admin->device->context[id]->generation != generation && !MUTANT(admin_generation))
-		return TDI_AS_GENERATION;
-	*context = admin->device->context[id];
-	return TDI_AS_OK;
-}
-
-static int find_queue(struct admin *admin, uint32_t id, uint32_t generation, struct tn_queue **queue)
-{
-	if (id >= TN_MAX_QUEUES || !admin->device->queue[id])
-		return TDI_AS_ID;
-	if (admin->device->queue[id]->generation != generation && !MUTANT(admin_generation))
-		return TDI_AS_GENERATION;
-	*queue = admin->device->queue[id];
-	return TDI_AS_OK;
-}
-
-/* ----------------------------------------------------------------- IDENTIFY and log pages */
-
-static int write_data(struct admin *admin, const void *data, size_t bytes)
-{
-	uint64_t address = admin->sqe->data.address, left;
-	const char *from = data;
-
-	if (bytes > admin->sqe->data.bytes)
-		bytes = admin->sqe->data.bytes;
-	while (bytes) {
-		void *to = tn_space_at(admin->space, address, TDI_BUFFER_WRITE, &left);
-
-		if (!to)
-			return TDI_AS_ADDRESS;
-		if (left > bytes)
-			left = bytes;
-		memcpy(to, from, left);
-		from += left;
-		address += left;
-		bytes -= left;
+	switch (kind) {
+	case GROUP:
+		if (id < TN_MAX_GROUPS && device->group[id].live) {
+			object = &device->group[id];
+			current = device->group[id].generation;
+		}
+		break;
+	case CONTEXT:
+		if (id < TN_MAX_CONTEXTS && device->context[id]) {
+			object = device->context[id];
+			current = device->context[id]->generation;
+		}
+		break;
+	case QUEUE:
+		if (id < TN_MAX_QUEUES && device->queue[id]) {
+			object = device->queue[id];
+			current = device->queue[id]->generation;
+		}
+		break;
 	}
-	return TDI_AS_OK;
-}
-
-static int identify(struct admin *admin)
-{
-	struct tdi_identify page;
-
-	if (admin->sqe->generation || !ZERO_AFTER(admin->sqe, data.bytes))
-		return TDI_AS_RESERVED;
-	if (admin->sqe->data.page != TDI_IDENTIFY_CONTROLLER)
-		return FIELD(admin, data.page);
-	if (admin->sqe->data.id)
-		return FIELD(admin, data.id);
-	tn_identify(admin->device, &page);
-	return write_data(admin, &page, sizeof(page));
-}
-
-/* With the context held: what it has used, queues that are gone included. */
-static void context_usage(const struct tn_context *context, struct tdi_usage *usage)
-{
-	const struct tn_list *node;
-
-	tn_usage_add(usage, &context->usage);
-	for (node = context->queues.next; node != &context->queues; node = node->next)
-		tn_usage_add(usage, &tn_entry(node, struct tn_queue, member)->usage);
-}
-
-/* What a group has used, contexts that are gone included. */
-static void group_usage(struct admin *admin, const struct tn_group *group, struct tdi_usage *usage)
-{
-	uint32_t i;
-
-	tn_usage_add(usage, &group->usage);
-	for (i = 0; i < TN_MAX_CONTEXTS; i++) {
-		struct tn_context *context = admin->device->context[i];
-
-		if (!context || context->group != group)
-			continue;
-		tn_context_hold(context);
-		context_usage(context, usage);
-		tn_context_release(context);
-	}
-}
-
-static int log_group_usage(struct admin *admin)
-{
-	struct tn_group *group;
-	struct tdi_usage usage = { 0 };
-	int status = find_group(admin, admin->sqe->data.id, admin->sqe->generation, &group);
-
-	if (status)
-		return status;
-	group_usage(admin, group, &usage);
-	return write_data(admin, &usage, sizeof(usage));
-}
-
-static int log_controller(struct admin *admin)
-{
-	struct tdi_controller_log page;
-	uint32_t i;
-
-	if (admin->sqe->generation)
-		return TDI_AS_RESERVED;
-	if (admin->sqe->data.id)
-		return FIELD(admin, data.id);
-	page = admin->device->log;
-	page.notices = __atomic_load_n(&admin->device->log.notices, __ATOMIC_RELAXED);
-	for (i = 0; i < TN_MAX_GROUPS; i++) {
-		struct tdi_usage usage = { 0 };
-
-		if (!admin->device->group[i].live)
-			continue;
-		group_usage(admin, &admin->device->group[i], &usage);
-		page.busy_ns += usage.busy_ns;
-	}
-	return write_data(admin, &page, sizeof(page));
-}
-
-static int log_context_usage(struct admin *admin)
-{
-	struct tn_context *context;
-	struct tdi_usage usage = { 0 };
-	int status = find_context(admin, admin->sqe->data.id, admin->sqe->generation, &context);
-
-	if (status)
-		return status;
-	tn_context_hold(context);
-	context_usage(context, &usage);
-	tn_context_release(context);
-	return write_data(admin, &usage, sizeof(usage));
-}
-
-static int log_queue_usage(struct admin *admin)
-{
-	struct tn_queue *queue;
-	int status = find_queue(admin, admin->sqe->data.id, admin->sqe->generation, &queue);
-
-	if (status)
-		return status;
-	tn_context_hold(queue->context);
-	status = write_data(admin, &queue->usage, sizeof(queue->usage));
-	tn_context_release(queue->context);
-	return status;
-}
-
-static int log_context_status(struct admin *admin)
-{
-	struct tdi_context_status page = { 0 };
-	struct tn_context *context;
-	struct tn_list *node;
-	int status = find_context(admin, admin->sqe->data.id, admin->sqe->generation, &context);
-
-	if (status)
-		return status;
-	tn_context_hold(context);
-	for (node = context->queues.next; node != &context->queues; node = node->next) {
-		struct tn_queue *queue = tn_entry(node, struct tn_queue, member);
-
-		page.queue[page.queues++] = (struct tdi_queue_status){
-			.queue = queue->id,
-			.state = queue->state,
-			.reason = queue->reason,
-			.completed = queue->done,
-		};
-	}
-	tn_context_release(context);
-	return write_data(admin, &page, sizeof(page));
-}
-
-static int get_log(struct admin *admin)
-{
-	if (!ZERO_AFTER(admin->sqe, data.bytes))
-		return TDI_AS_RESERVED;
-	switch (admin->sqe->data.page) {
-	case TDI_LOG_GROUP_USAGE:
-		return log_group_usage(admin);
-	case TDI_LOG_CONTEXT_USAGE:
-		return log_context_usage(admin);
-	case TDI_LOG_QUEUE_USAGE:
-		return log_queue_usage(admin);
-	case TDI_LOG_CONTEXT_STATUS:
-		return log_context_status(admin);
-	case TDI_LOG_CONTROLLER:
-		return log_controller(admin);
-	default:
-		return FIELD(admin, data.page);
-	}
+	*status = TDI_AS_OK;
+	if (!object)
+		*status = TDI_AS_ID;
+	else if (current != generation && !MUTANT(admin_generation))
+		*status = TDI_AS_GENERATION;
+	return *status ? NULL : object;
 }
 
 /* --------------------------------------------------------------------------------- groups */
@@ -291,7 +111,7 @@ static int group_modify(struct admin *admin)
 	int status = group_fields(admin);
 
 	if (!status)
-		status = find_group(admin, admin->sqe->group.group, admin->sqe->generation, &group);
+		group = tn_admin_find(admin, GROUP, admin->sqe->group.group, admin->sqe->generation, &status);
 	if (!status)
 		group_set(group, &admin->sqe->group);
 	return status;
@@ -304,7 +124,7 @@ static int group_destroy(struct admin *admin)
 
 	if (!ZERO_AFTER(admin->sqe, group.group))
 		return TDI_AS_RESERVED;
-	status = find_group(admin, admin->sqe->group.group, admin->sqe->generation, &group);
+	group = tn_admin_find(admin, GROUP, admin->sqe->group.group, admin->sqe->generation, &status);
 	if (status)
 		return status;
 	if (group->contexts && !MUTANT(group_busy))
@@ -380,7 +200,7 @@ static int queue_create(struct admin *admin)
 		return TDI_AS_ID;
 	if (device->queue[command->queue])
 		return TDI_AS_EXISTS;
-	status = find_context(admin, command->context, command->context_generation, &context);
+	context = tn_admin_find(admin, CONTEXT, command->context, command->context_generation, &status);
 	if (status)
 		return status;
 	if (device->accepted & TDI_F_EVENT_QUEUES) {
@@ -469,7 +289,7 @@ static int queue_destroy(struct admin *admin)
 
 	if (!ZERO_AFTER(admin->sqe, queue.queue))
 		return TDI_AS_RESERVED;
-	status = find_queue(admin, admin->sqe->queue.queue, admin->sqe->generation, &queue);
+	queue = tn_admin_find(admin, QUEUE, admin->sqe->queue.queue, admin->sqe->generation, &status);
 	if (status)
 		return status;
 	context = queue->context;
@@ -498,7 +318,7 @@ static int queue_reset(struct admin *admin)
 
 	if (!ZERO_AFTER(admin->sqe, queue.queue))
 		return TDI_AS_RESERVED;
-	status = find_queue(admin, admin->sqe->queue.queue, admin->sqe->generation, &queue);
+	queue = tn_admin_find(admin, QUEUE, admin->sqe->queue.queue, admin->sqe->generation, &status);
 	if (status)
 		return status;
 	if (queue->state != TDI_QUEUE_RUNNING)
@@ -520,7 +340,7 @@ static int abort_command(struct admin *admin)
 
 	if (!ZERO_AFTER(admin->sqe, abort.index))
 		return TDI_AS_RESERVED;
-	status = find_queue(admin, command->queue, admin->sqe->generation, &queue);
+	queue = tn_admin_find(admin, QUEUE, command->queue, admin->sqe->generation, &status);
 	if (status)
 		return status;
 	tn_context_hold(queue->context);
@@ -622,7 +442,7 @@ static int context_create(struct admin *admin)
 		return TDI_AS_ID;
 	if (admin->device->context[command->context])
 		return TDI_AS_EXISTS;
-	status = find_group(admin, command->group, command->group_generation, &group);
+	group = tn_admin_find(admin, GROUP, command->group, command->group_generation, &status);
 	if (status)
 		return status;
 	if (admin->device->accepted & TDI_F_EVENT_QUEUES) {
@@ -675,7 +495,7 @@ static int context_destroy(struct admin *admin)
 
 	if (!ZERO_AFTER(admin->sqe, context.context))
 		return TDI_AS_RESERVED;
-	status = find_context(admin, admin->sqe->context.context, admin->sqe->generation, &context);
+	context = tn_admin_find(admin, CONTEXT, admin->sqe->context.context, admin->sqe->generation, &status);
 	if (status)
 		return status;
 	if (!MUTANT(context_waits))
@@ -691,7 +511,7 @@ static int context_reset(struct admin *admin)
 
 	if (!ZERO_AFTER(admin->sqe, context.context))
 		return TDI_AS_RESERVED;
-	status = find_context(admin, admin->sqe->context.context, admin->sqe->generation, &context);
+	context = tn_admin_find(admin, CONTEXT, admin->sqe->context.context, admin->sqe->generation, &status);
 	if (status)
 		return status;
 	tn_context_hold(context);
@@ -736,7 +556,7 @@ static int buffer_map(struct admin *admin)
 	int status = buffer_fields(admin);
 
 	if (!status)
-		status = find_context(admin, command->context, command->context_generation, &context);
+		context = tn_admin_find(admin, CONTEXT, command->context, command->context_generation, &status);
 	if (status)
 		return status;
 	if (MUTANT(buffer_context))
@@ -786,7 +606,7 @@ static int buffer_unmap(struct admin *admin)
 
 	if (admin->sqe->generation || !ZERO_AFTER(admin->sqe, buffer.buffer))
 		return TDI_AS_RESERVED;
-	status = find_context(admin, command->context, command->context_generation, &context);
+	context = tn_admin_find(admin, CONTEXT, command->context, command->context_generation, &status);
 	if (status)
 		return status;
 	if (!command->buffer || index >= context->table.maps ||
@@ -813,7 +633,7 @@ static int buffer_unmap(struct admin *admin)
 
 static int keep_alive(struct admin *admin)
 {
-	if (admin->sqe->generation || !zero_from(admin->sqe, offsetof(struct tdi_admin_sqe, raw)))
+	if (admin->sqe->generation || !tn_admin_zero_from(admin->sqe, offsetof(struct tdi_admin_sqe, raw)))
 		return TDI_AS_RESERVED;
 	return TDI_AS_OK;
 }
@@ -859,8 +679,8 @@ static int resume(struct admin *admin)
 
 /* Opcodes of features that aren't offered are unknown. */
 static int (*const handler[])(struct admin *admin) = {
-	[TDI_ADMIN_IDENTIFY] = identify,
-	[TDI_ADMIN_GET_LOG] = get_log,
+	[TDI_ADMIN_IDENTIFY] = tn_admin_identify,
+	[TDI_ADMIN_GET_LOG] = tn_admin_get_log,
 	[TDI_ADMIN_KEEP_ALIVE] = keep_alive,
 	[TDI_ADMIN_ABORT] = abort_command,
 	[TDI_ADMIN_QUIESCE] = quiesce,
