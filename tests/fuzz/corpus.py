@@ -279,7 +279,134 @@ def messages():
         write('messages', name, data_)
 
 
+# --------------------------------------------------------------------------------- vfio-user
+
+RAM, ADMIN_FIRST, QUEUE_FIRST = 0x10000, 2**32 - 32, 2**32 - 16
+ALL_FEATURES = 0x41  # TENSOR, EVENT_QUEUES
+
+
+def step(kind, body, data_, carried=0, copies=1, length=None):
+    """One step of the target; see its first comment."""
+    length = len(data_) if length is None else length
+    return struct.pack('<BH', kind << 6 | carried | (copies - 1) << 3, length) + body + data_
+
+
+def vfu(command, data_=b'', quiet=False, **how):
+    return step(0, bytes([command]), data_, length=len(data_) | (0x8000 if quiet else 0), **how)
+
+
+def raw(data_, **how):
+    return step(1, b'', data_, **how)
+
+
+def store(at, data_):
+    return step(2, struct.pack('<H', at // 8), data_)
+
+
+def answer(data_=b'', refused=0):
+    return step(3, b'', data_, carried=refused)
+
+
+def dma_map(at=RAM, size=0x10000, offset=0, flags=3, carried=1):
+    return vfu(2, struct.pack('<IIQQQ', 32, flags, offset, at, size), carried=carried)
+
+
+def dma_unmap(at=RAM, size=0x10000, flags=0):
+    return vfu(3, struct.pack('<IIQQ', 24, flags, at, size))
+
+
+def set_irqs(start=0, count=4, index=2, flags=4 | 0x20, **how):
+    return vfu(8, struct.pack('<IIIII', 20, flags, index, start, count), **how)
+
+
+def region_read(region, offset, count):
+    return vfu(9, struct.pack('<QII', offset, region, count))
+
+
+def region_write(region, offset, value, count=4, **how):
+    return vfu(10, struct.pack('<QIIQ', offset, region, count, value)[:16 + count], **how)
+
+
+def admin_run(entries, first):
+    """The commands in the admin queue of 8, and its doorbell."""
+    out = b''
+    for i, entry in enumerate(entries):
+        out += store((first + i) % 8 * 64, entry)
+    return out + region_write(0, 0x44, (first + len(entries)) % 2**32)
+
+
+def vfio_user():
+    version = vfu(1, struct.pack('<HH', 0, 0) + b'{"capabilities":{"max_msg_fds":16}}'.ljust(128, b'\0'))
+    master = region_write(7, 4, 6, 2)
+    mapped = version + dma_map() + set_irqs(carried=4, copies=4) + master
+    enabled = (mapped + region_write(0, 0x20, ALL_FEATURES, 8) + region_write(0, 0x28, 2) + region_write(0, 0x2c, 3) +
+               region_write(0, 0x30, RAM, 8) + region_write(0, 0x38, RAM + 0x1000, 8) +
+               region_write(0, 0x40, ADMIN_FIRST) + region_write(0, 0x28, 3))
+
+    def command(*args, **kw):
+        return admin(*args, **kw)[1:].ljust(64, b'\0')
+
+    def eq_create(number=0, at=RAM + 0x2000):
+        return command(0x08, struct.pack('<IIQII', number, 5, at, 1, 0))
+
+    def made():
+        queue = struct.pack('<IIIIIHBBQQQQ', 0, 0, 1, QUEUE_FIRST, 0, 0, 2, 0, RAM + 0x3000, RAM + 0x4000,
+                            RAM + 0x5000, RAM + 0x6000)
+        buffer = struct.pack('<IIIIQQQI', 0, 1, 0x01000000, 7, 0x1000, 0, RAM + 0x7000, 63)
+        return [command(0x10, struct.pack('<I', 0), 1), eq_create(), command(0x18, struct.pack('<III', 0, 0, 1), 1),
+                command(0x28, buffer), command(0x20, queue, 1)]
+
+    producer = struct.pack('<I', QUEUE_FIRST) + b'\0' * 124 + struct.pack('<II', QUEUE_FIRST + 1, QUEUE_FIRST)
+    alive = command(0x04)
+    identify = command(0x01, struct.pack('<IIQI', 0, 0, 0xdead0000, 512))
+    created = enabled + store(0x3000, producer) + admin_run(made(), ADMIN_FIRST)
+    job = created
+    for i in range(4):
+        job += (store(0x4000 + 64 * i, fill(0x01000000, 0, 4096, i, 8)) +
+                store(0x3000, struct.pack('<I', QUEUE_FIRST + i + 1)) + region_write(2, 0, QUEUE_FIRST + i + 1))
+    end = [command(0x29, struct.pack('<III', 0, 1, 0x01000000)), command(0x21, struct.pack('<I', 0), 1), alive]
+    infos = version + vfu(4, b'\0' * 16)
+    for i in range(10):
+        infos += vfu(5, struct.pack('<IIIIQQ', 32, 0, i, 0, 0, 0)) + vfu(7, struct.pack('<IIII', 16, 0, i, 0))
+    for name, data_ in {
+            'version': version,
+            'infos': infos,
+            'registers': version + b''.join(region_read(0, i, 8) + region_read(0, i, 4) for i in range(0, 0x50, 4)),
+            'config': version + region_read(7, 0, 256) + b''.join(region_write(7, i, 2**32 - 1) for i in range(0, 160, 4)),
+            'maps': version + dma_map(carried=2) + dma_map(RAM + 0x20000, carried=3) + dma_map(2**64 - 4096, 4096) +
+                    dma_map(RAM + 0x10000, 0x1000, 0xf000) + dma_map() + dma_map(0, 4096, 0, 4) +
+                    dma_map(0x1000, 4096, carried=0) + dma_map(0x3000, 4096, carried=5) + dma_unmap() +
+                    dma_unmap(RAM, 0x1000) + dma_unmap(0, 0, 2) + region_read(0, 0, 8),
+            'irqs': version + set_irqs(carried=4, copies=4) + set_irqs(0, 4, flags=0x21) + set_irqs(0, 0, flags=0x21) +
+                    set_irqs(30, 3) + set_irqs(0, 1, carried=5) + set_irqs(0, 4) + set_irqs(0, 32, 1) +
+                    set_irqs(0, 2, carried=7),
+            'depth': mapped + region_write(0, 0x2c, 0x09090909) + region_write(0, 0x28, 3) + vfu(13),
+            'fatal': mapped + region_write(0, 0x28, 1) + region_read(0, 0x0c, 4) + vfu(13),
+            'admin': enabled + admin_run([alive] * 7, ADMIN_FIRST) + region_write(0, 0x44, 5) + vfu(13),
+            'job': job + region_write(0, 0x1000, 2**32 - 127) + admin_run(end, (ADMIN_FIRST + 5) % 2**32),
+            'no-master': job + region_write(7, 4, 2, 2) + admin_run([alive], (ADMIN_FIRST + 5) % 2**32) + master,
+            'unmapped': job + dma_unmap() + region_write(2, 0, 0) + dma_map() + region_read(0, 0x0c, 4),
+            'reset': job + region_write(0, 0x48, 0x74736572) + job,
+            'flr': job + region_write(7, 0x48, 0x8000, 2) + region_read(7, 4, 2) + master,
+            'disabled': job + region_write(0, 0x28, 0) + region_read(0, 0x0c, 4),
+            'miss': enabled + admin_run([identify], ADMIN_FIRST) + answer(refused=1) +
+                    admin_run([identify], ADMIN_FIRST + 1) + answer(struct.pack('<QQI', 0xdead0000, 4, 0)),
+            'quiet': version + region_write(7, 4, 6, 2, quiet=True) + vfu(13, quiet=True) + region_read(7, 4, 2),
+            'unknown': version + vfu(6) + vfu(11) + vfu(16, b'\0' * 16) + vfu(77),
+            'not-first': region_read(0, 0, 8),
+            'short': version + vfu(3, b'\0' * 23),
+            'too-long': version + vfu(10, b'\0' * 8000),
+            'split': raw(struct.pack('<HHIII', 9, 1, 24, 0, 0)) + raw(b'\0' * 4) + raw(b'{}\0\0') +
+                     raw(struct.pack('<HHIII', 1, 2, 48, 0, 0), carried=1) +
+                     raw(struct.pack('<IIQQQ', 32, 3, 0, RAM, 0x10000)),
+            'stray-answer': version + raw(struct.pack('<HHIII', 0x777, 11, 16, 1, 0)),
+            'many-descriptors': version + raw(struct.pack('<HHIII', 1, 13, 16, 0, 0), carried=7),
+    }.items():
+        write('vfio-user', name, data_)
+
+
 descriptors()
 commands()
 admin_inputs()
 messages()
+vfio_user()

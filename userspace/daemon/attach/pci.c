@@ -282,14 +282,16 @@ static bool admin_complete(struct tn_pci *pci, uint32_t index, const struct tdi_
 bool tn_pci_run(struct tn_pci *pci)
 {
 	struct tn_device *device = pci->device;
-	uint32_t slot = pci->next & ((1u << pci->admin_depth) - 1);
 	const struct tdi_admin_sqe *from;
 	struct tdi_admin_cqe cqe;
 	struct tdi_admin_sqe sqe;
 	uint64_t left;
+	uint32_t slot;
 
+	/* Before the function is ready the depth may be anything. */
 	if (pci->next == pci->tail || !tn_pci_masters(pci) || tn_fault_admin_held(pci->next))
 		return false;
+	slot = pci->next & ((1u << pci->admin_depth) - 1);
 	from = tn_space_at(&device->space, pci->admin_sq + slot * sizeof(sqe), TDI_BUFFER_READ, &left);
 	if (!from) {
 		tn_pci_fatal(pci);
