@@ -16,7 +16,7 @@
 #define ALL	(TDI_F_TENSOR | TDI_F_EVENT_QUEUES)
 #define BUFFER	TDI_BUFFER_ID(0, 1)
 #define QUIET	30	/* ms in which nothing may come */
-#define SOON	20000	/* ms in which something must */
+#define SOON	PATIENCE_MS	/* in which something must */
 
 static int mapped(void **state)
 {
@@ -124,6 +124,7 @@ static void test_refused(void **state)
 	struct vmm *v = *state;
 	struct vfio_irq_set set = { .argsz = sizeof(set), .index = VFIO_PCI_MSIX_IRQ_INDEX,
 				    .flags = VFIO_IRQ_SET_DATA_BOOL | VFIO_IRQ_SET_ACTION_TRIGGER };
+	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_IDENTIFY };
 	uint64_t access[4] = { 0 };
 	int other = memfd_create("unsealed", MFD_CLOEXEC), pipes[2];
 
@@ -166,7 +167,11 @@ static void test_refused(void **state)
 	assert_int_equal(vmm_call(v, DEVICE_FEATURE, access, 16, NULL, 0, NULL, 0), -ENOTTY);
 	assert_int_equal(vmm_call(v, 77, NULL, 0, NULL, 0, NULL, 0), -EOPNOTSUPP);
 
+	/* An access to it misses; if it were mapped, it would end tenond. */
 	assert_true(guest_enable(v, ALL, 0));
+	sqe.data.address = 0x1000;
+	sqe.data.bytes = 512;
+	assert_int_equal(guest_admin(v, &sqe), TDI_AS_ADDRESS);
 	close(other);
 	close(pipes[0]);
 	close(pipes[1]);
@@ -677,6 +682,40 @@ static void test_late_entry(void **state)
 	assert_int_equal(event.id, 2);
 }
 
+/* Whoever is told finds what he is told of. [REG-20], [EVQ-1, EVQ-9, EVQ-10] */
+static void test_order(void **state)
+{
+	struct vmm *v = *state;
+	struct tdi_admin_sqe alive = { .opcode = TDI_ADMIN_KEEP_ALIVE };
+	struct eq eq;
+	struct queue q;
+	int i;
+
+	assert_true(guest_enable(v, ALL, 0));
+	guest_objects(v, &eq);
+	assert_int_equal(guest_queue(v, &q, 1, 3, 0, 0), TDI_AS_OK);
+	/* The last one may come later than its CQE, but not than this answer. */
+	status(v);
+	assert_true(vmm_interrupts(v, 0, 0));
+	for (i = 0; i < 20; i++) {
+		const struct tdi_event *event = &eq.ring[eq.head & (eq.depth - 1)];
+		const struct tdi_cqe *cqe = &q.cq[q.tail & (q.depth - 1)];
+
+		/* The interrupt and then the CQE of an admin command. */
+		guest_admin_post(v, &alive);
+		vmm_write(v, 0, TDI_REG_ADMIN_TAIL, 4, v->admin_tail);
+		assert_int_equal(vmm_interrupts(v, 0, SOON), 1);
+		assert_int_equal(v->admin_cq[(v->admin_tail - 1) & ((1u << ADMIN_LOG2) - 1)].sequence, v->admin_tail);
+		/* The interrupt, then the entry, and then the CQE of a command. */
+		q.producer->wanted = q.tail + 1;
+		guest_submit(&q, &(struct tdi_sqe){ .opcode = TDI_OP_NOP });
+		assert_int_equal(vmm_interrupts(v, 1, SOON), 1);
+		assert_int_equal(tenon_load_acquire(&event->sequence), eq.head + 1);
+		assert_int_equal(tenon_load_acquire(&cqe->sequence), q.tail);
+		assert_int_equal(guest_event(&eq, SOON, true).type, TDI_EVENT_DUE);
+	}
+}
+
 static uint64_t clock_ns(void)
 {
 	struct timespec now;
@@ -931,6 +970,38 @@ static void test_read_only(void **state)
 	assert_true(vmm_asked(v, window));
 }
 
+/* What lies beside a range in the VMM's memory isn't the guest's: an access there changes nothing. [BUF-10] */
+static void test_outside(void **state)
+{
+	struct vmm *v = *state;
+	const uint64_t window = 0x300000000ULL;
+	static const int beside[] = { -1, 2 };
+	struct eq eq;
+	struct queue q;
+	uint64_t at;
+	size_t i;
+
+	assert_true(guest_enable(v, ALL, 0));
+	guest_objects(v, &eq);
+	at = guest_alloc(v, 4 * TDI_PAGE_SIZE);
+	memset(guest_at(v, at), 0x77, 4 * TDI_PAGE_SIZE);
+	assert_int_equal(vmm_map(v, v->memfd, at - RAM + TDI_PAGE_SIZE, window, 2 * TDI_PAGE_SIZE, 3), 0);
+	assert_int_equal(guest_queue(v, &q, 1, 3, 0, 0), TDI_AS_OK);
+	for (i = 0; i < 2; i++) {
+		uint64_t address = window + (uint64_t)(int64_t)beside[i] * TDI_PAGE_SIZE;
+		struct tdi_sqe sqe = fill(TDI_BUFFER_ID(i, 1), TDI_PAGE_SIZE, 0);
+		const uint8_t *page = guest_at(v, at + (uint64_t)(beside[i] + 1) * TDI_PAGE_SIZE);
+
+		assert_int_equal(guest_buffer(v, TDI_BUFFER_ID(i, 1), address, TDI_PAGE_SIZE), TDI_AS_OK);
+		guest_submit(&q, &sqe);
+		assert_int_equal(guest_result(&q, q.tail - 1), TDI_SC_DEVICE);
+		assert_int_equal(page[0], 0x77);
+		assert_memory_equal(page, page + 1, TDI_PAGE_SIZE - 1);
+		vmm_listen(v, SOON, true);
+		assert_true(vmm_asked(v, address));
+	}
+}
+
 /* Without bus mastering no byte of memory changes, and nothing is lost. [REG-11] */
 static void test_bus_master(void **state)
 {
@@ -1045,16 +1116,23 @@ static void test_fatal(void **state)
 {
 	struct vmm *v = *state;
 	struct tdi_admin_sqe alive = { .opcode = TDI_ADMIN_KEEP_ALIVE };
+	uint8_t *was = malloc(RAM_BYTES);
 
+	assert_non_null(was);
 	assert_true(guest_enable(v, ALL, 0));
 	assert_int_equal(vmm_unmap(v, RAM, RAM_BYTES), 0);
 	guest_admin_post(v, &alive);
 	vmm_write(v, 0, TDI_REG_ADMIN_TAIL, 4, v->admin_tail);
 	vmm_listen(v, 100, true);
 	assert_true(status(v) & TDI_STS_FATAL);
+	/* Not even when the memory is back. */
+	memcpy(was, v->ram, RAM_BYTES);
 	assert_int_equal(vmm_map(v, v->memfd, 0, RAM, RAM_BYTES, 3), 0);
 	vmm_write(v, 0, TDI_REG_ADMIN_TAIL, 4, v->admin_tail);
+	usleep(3000);
 	assert_true(status(v) & TDI_STS_FATAL);
+	assert_memory_equal(was, v->ram, RAM_BYTES);
+	free(was);
 	vmm_write(v, 0, TDI_REG_RESET, 4, TDI_RESET_MAGIC);
 	assert_true(guest_enable(v, ALL, 0));
 	assert_int_equal(guest_admin(v, &alive), TDI_AS_OK);
@@ -1096,16 +1174,14 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		T(hostile, bare), T(refused, mapped), T(function, mapped), T(msi, msi), T(registers, mapped),
 		T(bring_up, mapped), T(admin, mapped), T(inert, mapped), T(eq_limits, mapped), T(job, mapped),
-		T(states, mapped), T(late_entry, mapped), T(moderation, mapped), T(events, mapped), T(quiesce, mapped),
-		T(scattered, mapped), T(unmap_under_load, mapped), T(read_only, mapped), T(bus_master, mapped),
-		T(reset, mapped), T(fatal, mapped), T(reconnect, mapped),
+		T(states, mapped), T(order, mapped), T(late_entry, mapped), T(moderation, mapped), T(events, mapped), T(quiesce, mapped), T(scattered, mapped),
+		T(unmap_under_load, mapped), T(read_only, mapped), T(outside, mapped), T(bus_master, mapped), T(reset, mapped),
+		T(fatal, mapped), T(reconnect, mapped),
 	};
 
-	if (argc < 2)
-		return 2;
-	tenond_path = argv[1];
 	cmocka_set_message_output(CM_OUTPUT_TAP);
-	if (argc > 2)
-		cmocka_set_test_filter(argv[2]);
+	/* One alone, also for tests/check-mutants. */
+	if (argc > 1 || getenv("TEST"))
+		cmocka_set_test_filter(argc > 1 ? argv[1] : getenv("TEST"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

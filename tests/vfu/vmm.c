@@ -20,9 +20,6 @@
 
 #include "vmm.h"
 
-#define PATIENCE_MS 20000
-
-const char *tenond_path;
 bool vmm_faults;
 
 static uint64_t now_ms(void)
@@ -274,7 +271,7 @@ struct vmm *vmm_start(enum vmm_how how, const char *option)
 		dup2(out[1], 1);
 		close(out[0]);
 		close(out[1]);
-		execv(tenond_path, (char **)(uintptr_t)args);
+		execv(TENOND, (char **)(uintptr_t)args);
 		_exit(127);
 	}
 	close(out[1]);

@@ -37,6 +37,13 @@ struct dma_unmap {
 	uint64_t iova, size;
 };
 
+/* How long what must come is waited for. Where a rule is broken on purpose it often doesn't. */
+#ifdef TENON_MUTANTS
+#define PATIENCE_MS	3000
+#else
+#define PATIENCE_MS	20000
+#endif
+
 /* Guest memory: byte o of the memfd is at address RAM + o, where it is mapped at all. */
 #define RAM		0x40000000ULL
 #define RAM_BYTES	(16u << 20)
@@ -80,7 +87,6 @@ struct eq {
 	struct tdi_event *ring;
 };
 
-extern const char *tenond_path;
 /* Set before vmm_start(): tenond also takes faults, at PATH.faults. */
 extern bool vmm_faults;
 

@@ -71,7 +71,7 @@ void tn_device_freeze(struct tn_device *device)
 
 	tn_device_lock(device);
 	for (i = 0; i < TN_MAX_CONTEXTS; i++)
-		if (device->context[i])
+		if (device->context[i] && !MUTANT(freeze_waits))
 			tn_context_hold(device->context[i]);
 }
 
@@ -80,7 +80,7 @@ void tn_device_thaw(struct tn_device *device)
 	uint32_t i;
 
 	for (i = 0; i < TN_MAX_CONTEXTS; i++)
-		if (device->context[i])
+		if (device->context[i] && !MUTANT(freeze_waits))
 			tn_context_release(device->context[i]);
 	tn_device_unlock(device);
 }
@@ -109,7 +109,8 @@ bool tn_device_lose(struct tn_device *device, uint64_t base, uint64_t bytes)
 		struct tn_queue *queue = device->queue[i];
 
 		for (j = 0; queue && j < 4; j++)
-			if (queue->state == TDI_QUEUE_RUNNING && tn_view_overlaps(&queue->view[j], base, bytes))
+			if (queue->state == TDI_QUEUE_RUNNING && tn_view_overlaps(&queue->view[j], base, bytes) &&
+			    !MUTANT(lose_queue))
 				tn_queue_stop(queue, TDI_STOP_ADDRESS, now);
 	}
 	pthread_mutex_lock(&device->events.lock);
@@ -128,7 +129,7 @@ bool tn_device_lose(struct tn_device *device, uint64_t base, uint64_t bytes)
 void tn_device_doorbell(struct tn_device *device, uint32_t id)
 {
 	tn_device_lock(device);
-	if (id < TN_MAX_QUEUES && device->queue[id]) {
+	if (id < TN_MAX_QUEUES && device->queue[id] && !MUTANT(doorbell)) {
 		tn_device_kick(device, id, device->queue[id]->generation);
 		tn_device_wake(device);
 	}

@@ -5,9 +5,11 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "device.h"
 #include "faults.h"
+#include "mutant.h"
 
 void tn_events_init(struct tn_events *events)
 {
@@ -43,7 +45,7 @@ static void undelay(struct tn_events *events, struct tn_latch *latch)
 /* When the entry of a latch may be written; moderation concerns DUE alone. [EVQ-5] */
 static uint64_t entry_at(const struct tn_latch *latch)
 {
-	if (latch->type != TDI_EVENT_DUE)
+	if (latch->type != TDI_EVENT_DUE || MUTANT(eq_moderation))
 		return 0;
 	return latch->next_at > latch->eq->next_at ? latch->next_at : latch->eq->next_at;
 }
@@ -52,7 +54,7 @@ static void write_entry(struct tn_device *device, struct tn_latch *latch, uint64
 {
 	struct tn_eq *eq = latch->eq;
 	struct tdi_event *ring = eq->ring.host, *slot;
-	bool raise = eq->written == eq->head;
+	bool raise = eq->written == eq->head && !MUTANT(eq_interrupt);
 
 	latch->state = TN_LATCH_OUTSTANDING;
 	latch->entry = eq->written;
@@ -61,6 +63,10 @@ static void write_entry(struct tn_device *device, struct tn_latch *latch, uint64
 	/* Its memory is gone: the controller is FATAL, and nobody reads. */
 	if (!ring)
 		return;
+	if (MUTANT(eq_order)) {
+		device->options.interrupt(device->options.attach, eq->vector);
+		usleep(1000);	/* else it would be seen too seldom */
+	}
 	slot = &ring[eq->written & eq->mask];
 	slot->type = FAULT(event_type) ? (__u16)FAULT_VALUE(event_type) : latch->type;
 	slot->reserved = 0;
@@ -91,9 +97,9 @@ void tn_latch_set(struct tn_device *device, struct tn_latch *latch, uint32_t hin
 		return;
 	pthread_mutex_lock(&device->events.lock);
 	latch->hint = hint;
-	if (latch->state == TN_LATCH_IDLE)
+	if (latch->state == TN_LATCH_IDLE || (latch->state == TN_LATCH_OUTSTANDING && MUTANT(eq_outstanding)))
 		emit(device, latch, now);
-	else if (latch->state == TN_LATCH_OUTSTANDING)
+	else if (latch->state == TN_LATCH_OUTSTANDING && !MUTANT(eq_due))
 		latch->state = TN_LATCH_DUE;
 	pthread_mutex_unlock(&device->events.lock);
 }
@@ -123,7 +129,7 @@ bool tn_eq_reserve(struct tn_device *device, struct tn_eq *eq, uint32_t entries)
 		return true;
 	pthread_mutex_lock(&device->events.lock);
 	/* Entries of what is gone still take their slots, until the host has consumed them. */
-	room = (uint64_t)eq->reserved + eq->orphans + entries <= (uint64_t)eq->mask + 1;
+	room = (uint64_t)eq->reserved + (MUTANT(eq_orphans) ? 0 : eq->orphans) + entries <= (uint64_t)eq->mask + 1;
 	if (room)
 		eq->reserved += entries;
 	pthread_mutex_unlock(&device->events.lock);
@@ -165,7 +171,7 @@ void tn_eq_head(struct tn_device *device, uint32_t id, uint32_t head)
 	eq = &device->events.eq[id];
 	pthread_mutex_lock(&device->events.lock);
 	entry = eq->head;
-	if (eq->live && eq->ring.host && head - entry <= eq->written - entry) {
+	if (eq->live && eq->ring.host && head - entry <= eq->written - entry + MUTANT(eq_head)) {
 		/* First, since entries written below are then the first that aren't consumed. */
 		eq->head = head;
 		/*
@@ -181,7 +187,7 @@ void tn_eq_head(struct tn_device *device, uint32_t id, uint32_t head)
 				eq->orphans--;
 			} else if (latch->state == TN_LATCH_DUE) {
 				emit(device, latch, now);
-			} else {
+			} else if (!MUTANT(eq_idle)) {
 				latch->state = TN_LATCH_IDLE;
 			}
 		}
@@ -194,7 +200,7 @@ void tn_eq_head(struct tn_device *device, uint32_t id, uint32_t head)
 void tn_events_pause(struct tn_device *device, bool paused)
 {
 	pthread_mutex_lock(&device->events.lock);
-	device->events.paused = paused;
+	device->events.paused = paused && !MUTANT(eq_paused);
 	pthread_mutex_unlock(&device->events.lock);
 }
 

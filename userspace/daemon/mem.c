@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "mem.h"
 #include "mutant.h"
@@ -74,8 +75,9 @@ void *tn_space_at(const struct tn_space *space, uint64_t address, uint32_t right
 	uint32_t i = tn_space_find(space, address);
 	const struct tn_region *region;
 
-	if (i == space->regions || space->region[i].base > address || (space->region[i].rights & rights) != rights) {
-		if (space->missed)
+	if (i == space->regions || (space->region[i].base > address && !MUTANT(map_outside)) ||
+	    ((space->region[i].rights & rights) != rights && !MUTANT(map_rights))) {
+		if (space->missed && !MUTANT(miss_told))
 			space->missed(space->owner, address);
 		return NULL;
 	}
@@ -237,6 +239,8 @@ static int transfer(const struct tn_table *table, uint32_t id, uint64_t offset, 
 		status = tn_mem_span(table, id, offset, rights, &part, &host);
 		if (status)
 			break;
+		if (MUTANT(freeze_waits))
+			usleep(5000);	/* else it would be seen too seldom */
 		if (rights == TDI_BUFFER_WRITE)
 			memcpy(host, mine, part);
 		else

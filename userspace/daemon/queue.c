@@ -2,6 +2,7 @@
 /* The device's side of a queue: poll, fetch, complete, park. The ring protocol itself is in tenon/ring.h. */
 #include <sched.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "device.h"
 #include "faults.h"
@@ -204,6 +205,10 @@ void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
 	queue->ready_at = now;
 	if (MUTANT(notice_order) && tenon_ring_due(queue->producer, queue->noticed, queue->done + 1))
 		device->options.notice(device->options.attach, queue->id);
+	if (MUTANT(due_order) && tenon_ring_due(queue->producer, queue->noticed, queue->done + 1)) {
+		tn_latch_set(device, &queue->due, queue->done + 1, now);
+		usleep(1000);	/* else it would be seen too seldom */
+	}
 	if (FAULT(cqe_user_data))
 		cqe.user_data = ~cqe.user_data;
 	tenon_ring_complete(&queue->cq[queue->done & queue->mask], &cqe,
@@ -221,7 +226,7 @@ void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
 			device->options.notice(device->options.attach, queue->id);
 	}
 	queue->noticed = queue->done;
-	if (status == TDI_SC_DEVICE)
+	if (status == TDI_SC_DEVICE && !MUTANT(fault_event))
 		tn_latch_set(device, &queue->context->fault, 0, now);
 }
 

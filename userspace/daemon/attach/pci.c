@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <linux/pci_regs.h>
 
 #include "../device.h"
 #include "../faults.h"
+#include "../mutant.h"
 #include "pci.h"
 
 #define ADMIN_DEPTH_MIN	3
@@ -45,8 +47,8 @@ struct tn_pci {
 
 bool tn_pci_masters(const struct tn_pci *pci)
 {
-	return pci->space[PCI_COMMAND] & PCI_COMMAND_MASTER && pci->status & TDI_STS_READY &&
-	       !(pci->status & TDI_STS_FATAL);
+	return (pci->space[PCI_COMMAND] & PCI_COMMAND_MASTER || MUTANT(bus_master)) &&
+	       pci->status & TDI_STS_READY && (!(pci->status & TDI_STS_FATAL) || MUTANT(fatal));
 }
 
 /* After any change of what tn_pci_masters() looks at. */
@@ -76,7 +78,7 @@ static void controller_reset(struct tn_pci *pci)
 	tn_admin_reset(pci->device);
 	pci->status = 0;
 	pci->config = 0;
-	pci->accept = 0;
+	pci->accept = MUTANT(reset_registers) ? pci->accept : 0;
 	pci->admin_depth = 0;
 	pci->admin_sq = 0;
 	pci->admin_cq = 0;
@@ -301,6 +303,10 @@ bool tn_pci_run(struct tn_pci *pci)
 	tn_fault_admin(device, &sqe);
 	tn_admin(device, &device->space, &sqe, &cqe);
 	tn_fault_admin_done(&cqe);
+	if (MUTANT(admin_interrupt)) {
+		device->options.interrupt(device->options.attach, 0);
+		usleep(1000);	/* else it would be seen too seldom */
+	}
 	if (!admin_complete(pci, pci->next, &cqe))
 		return false;
 	pci->next++;

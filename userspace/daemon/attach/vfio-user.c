@@ -26,6 +26,7 @@
 
 #include "../device.h"
 #include "../faults.h"
+#include "../mutant.h"
 #include "listen.h"
 #include "pci.h"
 #include "vfio-user.h"
@@ -239,7 +240,7 @@ static bool is_sealed(struct tn_vfu *attach, int fd)
 {
 	int seals = fcntl(fd, F_GET_SEALS);
 
-	if (seals >= 0 && seals & F_SEAL_SHRINK)
+	if ((seals >= 0 && seals & F_SEAL_SHRINK) || MUTANT(map_sealed))
 		return true;
 	if (!attach->told)
 		fprintf(stderr, "tenond: memory that the VMM shares isn't a sealed memfd and stays out of reach; "
@@ -312,11 +313,14 @@ static int dma_unmap(struct tn_vfu *attach, const struct dma_unmap *unmap)
 	if (i < space->regions && space->region[i].base <= last &&
 	    space->region[i].base + (space->region[i].bytes - 1) > last)
 		return -EINVAL;
-	/* No worker is in any command after this, and none finds the memory again: the reply is the end of access. */
+	/*
+	 * No worker is in any command after this, and none finds the memory again: the reply is the end of
+	 * access.
+	 */
 	tn_device_freeze(attach->device);
 	tn_fault_unmap(attach->device, base, last);
 	whole = tn_device_lose(attach->device, base, last - base + 1 ? last - base + 1 : UINT64_MAX);
-	for (i = tn_space_find(space, base); i < space->regions && space->region[i].base <= last;)
+	for (i = tn_space_find(space, base); i < space->regions && space->region[i].base <= last && !MUTANT(dma_unmap);)
 		drop_region(attach, &space->region[i]);
 	tn_device_thaw(attach->device);
 	if (!whole)
