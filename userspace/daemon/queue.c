@@ -253,6 +253,8 @@ void tn_queue_park(struct tn_queue *queue, uint64_t now)
 	tn_arbiter_remove(queue);
 	tn_list_add_tail(&device->parked, &queue->park);
 	queue->parked = true;
+	if (MUTANT(park_look))
+		usleep(20);	/* else what is lost would be lost too seldom */
 	/* A host that signals reads the flag after its store: set it, barrier, look again. [SEM-4] */
 	tenon_ring_park(queue->producer, queue->page,
 			MUTANT(park_flags) ? 0 : TDI_NEED_KICK | TDI_NEED_DOORBELL, 0);
