@@ -18,8 +18,8 @@
 #define SIZE(type, bytes) LAYOUT_ASSERT(sizeof(struct type) == (bytes), "size of struct " #type)
 
 /* @at: offset of the member; @bytes: its size. */
-#define MEMBER(type, member, at, bytes)										\
-	LAYOUT_ASSERT(__builtin_offsetof(struct type, member) == (at), "offset of " #type "." #member);		\
+#define MEMBER(type, member, at, bytes)									\
+	LAYOUT_ASSERT(__builtin_offsetof(struct type, member) == (at), "offset of " #type "." #member);	\
 	LAYOUT_ASSERT(sizeof(((struct type *)0)->member) == (bytes), "size of " #type "." #member)
 
 /* ------------------------------------------------------------------ uapi/linux/tdi.h */

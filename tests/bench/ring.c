@@ -7,9 +7,9 @@
  *	ring roundtrip SOCKET	from a NOP's submission to its completion, polled, beside a cache line that
  *				two CPUs pass to and fro
  *
- * This process has the first CPU of its affinity, the peer of the primitive the second, where tenond must run.
- * tenond polls only while it has work; the primitive's turn begins when it has parked the queue. Only the
- * producer's own work is timed: waiting for space, on either ring, and reaping are not.
+ * This process has the first CPU of its affinity, the peer of the primitive the second, where tenond must
+ * run. tenond polls only while it has work; the primitive's turn begins when it has parked the queue. Only
+ * the producer's own work is timed: waiting for space, on either ring, and reaping are not.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -59,7 +59,9 @@ static uint64_t nanoseconds(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* Cycles of a constant clock where there is one; nothing before it is done after it, or the other way round. */
+/*
+ * Cycles of a constant clock where there is one; nothing before it is done after it, or the other way round.
+ */
 static inline uint64_t ticks(void)
 {
 #if defined(__x86_64__)

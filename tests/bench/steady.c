@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A tenant in its steady state, for strace: steady SOCKET submits and reaps 10,000 commands between two system
- * calls that can be told from all others. What strace sees between them is what a steady tenant costs.
+ * A tenant in its steady state, for strace: steady SOCKET submits and reaps 10,000 commands between two
+ * system calls that can be told from all others. What strace sees between them is what a steady tenant costs.
  */
 #include <stdio.h>
 #include <stdlib.h>

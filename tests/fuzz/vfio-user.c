@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What a VMM sends on a vfio-user socket, and what its guest leaves in memory. The rest is tenond as it is, in
- * this process.
+ * What a VMM sends on a vfio-user socket, and what its guest leaves in memory. The rest is tenond as it is,
+ * in this process.
  *
  * Input: steps. The two highest bits of a step's first byte say what it is, and two bytes of length follow:
  *	0  a message with a head that is right: a byte of command, and as many bytes as the length says; its
@@ -11,9 +11,9 @@
  *	3  the answer to the oldest DMA message, with as many bytes; bit 0 says that it was refused
  * With 0 and 1 descriptors come along: bits 0 to 2 say which, bits 3 and 4 how many, less one.
  *
- * Each message gets one reply that fits it, or ends the connection. Memory that is mapped for reading is never
- * written, and nothing is when none is mapped. When the connection is gone, nothing of it is left: no object, no
- * mapping, no descriptor; and the next VMM is served.
+ * Each message gets one reply that fits it, or ends the connection. Memory that is mapped for reading is
+ * never written, and nothing is when none is mapped. When the connection is gone, nothing of it is left: no
+ * object, no mapping, no descriptor; and the next VMM is served.
  */
 #include "fuzz.h"
 
@@ -175,7 +175,8 @@ static void check_asked(struct connection *c, const struct head *head, size_t by
 {
 	const uint64_t *access = (const void *)c->body;
 
-	if (head->command != DMA_READ || head->flags || head->error || bytes != 16 || access[0] % 4 || access[1] != 4)
+	if (head->command != DMA_READ || head->flags || head->error || bytes != 16 || access[0] % 4 ||
+	    access[1] != 4)
 		bug("a DMA message that isn't one");
 	if (c->asked_count == 16)
 		bug("too many DMA messages");
@@ -196,7 +197,8 @@ static bool receive(struct connection *c)
 			return true;
 		if (got <= 0)
 			return false;
-		if (got != sizeof(head) || head.size < sizeof(head) || head.size - sizeof(head) > sizeof(c->body))
+		if (got != sizeof(head) || head.size < sizeof(head) ||
+		    head.size - sizeof(head) > sizeof(c->body))
 			bug("a message that isn't one");
 		head.size -= (uint32_t)sizeof(head);
 		if (head.size && recv(c->fd, c->body, head.size, 0) != (ssize_t)head.size)
@@ -205,8 +207,8 @@ static bool receive(struct connection *c)
 			check_asked(c, &head, head.size);
 			continue;
 		}
-		if (head.flags & ~(REPLY | FAILED) || !(head.flags & FAILED) != !head.error || head.error > 4095 ||
-		    (head.error && head.size))
+		if (head.flags & ~(REPLY | FAILED) || !(head.flags & FAILED) != !head.error ||
+		    head.error > 4095 || (head.error && head.size))
 			bug("a reply that isn't one");
 		c->reply = head;
 		c->replies++;
@@ -249,7 +251,8 @@ static bool check_replies(struct connection *c, const struct head *head)
 	if (c->raw)
 		return lives;
 	if (c->replies != (lives && !(head->flags & (NO_REPLY | REPLY))))
-		bug("%u replies to %u, and the connection %s", c->replies, head->command, lives ? "lives" : "ended");
+		bug("%u replies to %u, and the connection %s", c->replies, head->command,
+		    lives ? "lives" : "ended");
 	if (!c->replies)
 		return lives;
 	if (c->reply.id != head->id || c->reply.command != head->command)
@@ -271,7 +274,8 @@ static unsigned int carry(const struct connection *c, unsigned int how, int *fds
 	return what ? count : 0;
 }
 
-static bool send_bytes(struct connection *c, const void *data, size_t bytes, const int *fds, unsigned int fd_count)
+static bool send_bytes(struct connection *c, const void *data, size_t bytes, const int *fds,
+		       unsigned int fd_count)
 {
 	union {
 		struct cmsghdr head;
@@ -306,8 +310,12 @@ static bool step_message(struct connection *c, struct input *in, unsigned int ho
 	uint32_t flags;
 	int fds[20];
 
-	*head = (struct head){ .id = ++c->id, .command = (uint16_t)take_u8(in),
-			       .size = (uint32_t)(sizeof(*head) + bytes), .flags = length >> 15 ? NO_REPLY : 0 };
+	*head = (struct head){
+		.id = ++c->id,
+		.command = (uint16_t)take_u8(in),
+		.size = (uint32_t)(sizeof(*head) + bytes),
+		.flags = length >> 15 ? NO_REPLY : 0,
+	};
 	take(in, head + 1, bytes);
 	if (head->command == DMA_MAP && (how & 7) == 2 && bytes >= 8) {
 		memcpy(&flags, message + sizeof(*head) + 4, sizeof(flags));
@@ -344,8 +352,13 @@ static bool step_answer(struct connection *c, struct input *in, unsigned int how
 	if (!c->asked_count)
 		return true;
 	length %= sizeof(answer.data);
-	answer.head = (struct head){ .id = c->asked[0], .command = DMA_READ, .flags = REPLY | (how & 1 ? FAILED : 0),
-				     .size = (uint32_t)sizeof(answer.head) + length, .error = how & 1 };
+	answer.head = (struct head){
+		.id = c->asked[0],
+		.command = DMA_READ,
+		.size = (uint32_t)sizeof(answer.head) + length,
+		.flags = REPLY | (how & 1 ? FAILED : 0),
+		.error = how & 1,
+	};
 	take(in, answer.data, length);
 	memmove(c->asked, c->asked + 1, --c->asked_count * sizeof(c->asked[0]));
 	if (!send_bytes(c, &answer, answer.head.size, NULL, 0))
@@ -419,7 +432,9 @@ static uint64_t read_region(struct connection *c, uint32_t region, uint64_t offs
 		struct head head;
 		uint64_t offset;
 		uint32_t region, count;
-	} message = { { .id = ++c->id, .command = REGION_READ, .size = sizeof(message) }, offset, region, bytes };
+	} message = {
+		{ .id = ++c->id, .command = REGION_READ, .size = sizeof(message) }, offset, region, bytes,
+	};
 	uint64_t value = 0;
 
 	send_bytes(c, &message, sizeof(message), NULL, 0);
@@ -445,8 +460,9 @@ static void ask_next(void)
 	serve_all(&c);
 	if (!check_replies(&c, &message.head) || c.reply.error)
 		bug("the next VMM isn't served");
-	if (read_region(&c, 0, TDI_REG_SIGNATURE, 8) != TDI_SIGNATURE || read_region(&c, 0, TDI_REG_STATUS, 4) ||
-	    read_region(&c, 0, TDI_REG_ACCEPT, 8) || read_region(&c, TN_PCI_CONFIG, PCI_COMMAND, 2))
+	if (read_region(&c, 0, TDI_REG_SIGNATURE, 8) != TDI_SIGNATURE ||
+	    read_region(&c, 0, TDI_REG_STATUS, 4) || read_region(&c, 0, TDI_REG_ACCEPT, 8) ||
+	    read_region(&c, TN_PCI_CONFIG, PCI_COMMAND, 2))
 		bug("the next VMM finds what the one before has left");
 	close_connection(&c);
 }

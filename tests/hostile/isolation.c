@@ -62,7 +62,7 @@ static void test_foreign_ids(void **state)
 	}
 	untouched(f);
 
-	/* Both have this one, and at the same transport address: the first that tenond gives a client. [SOC-15] */
+	/* Both have this one, at the same transport address: the first that tenond gives out. [SOC-15] */
 	assert_int_equal(f->treasure[0].id, f->a.id);
 	put_fill(raw_sqe(&f->q), f->treasure[0].id, 0, 4096, 0x11, 1);
 	expect(f, TDI_SC_OK, 0);

@@ -5,11 +5,12 @@
  *
  *	stress submit|arm SECONDS	ends 0 if nothing was lost, 1 if a wake-up was lost, 77 on one CPU
  *
- * Built as it is, it must end 0; built with one of the four barriers empty, it must end 1, or it shows nothing.
+ * Built as it is, it must end 0; built with one of the four barriers empty, it must end 1, or it shows
+ * nothing.
  *
  * A processor delays a store while it fetches the line, and a load that hits its own cache overtakes it. So
- * before each round each side reads what it will load: that line is at hand, while the line that it will store
- * to has just been read by the other and has to be fetched.
+ * before each round each side reads what it will load: that line is at hand, while the line that it will
+ * store to has just been read by the other and has to be fetched.
  */
 #include <pthread.h>
 #include <sched.h>

@@ -171,8 +171,8 @@ static void test_requests(void **state)
 {
 	struct vmm *v = *state;
 	static const char *const wrong[] = {
-		"", "stal", "stall 3", "dma write", "dma write x", "irq late", "irq lost 1x", "stall admin now", "0",
-		"irq spurious 32",
+		"", "stal", "stall 3", "dma write", "dma write x", "irq late", "irq lost 1x",
+		"stall admin now", "0", "irq spurious 32",
 	};
 	char longer[400];
 	size_t i;
@@ -756,8 +756,8 @@ int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, start, stop)
 	const struct CMUnitTest tests[] = {
-		T(requests), T(stall), T(stall_admin), T(interrupts), T(completions), T(admin), T(identify), T(events),
-		T(dma), T(after_unmap), T(gone), T(registers), T(trace), T(crash),
+		T(requests), T(stall), T(stall_admin), T(interrupts), T(completions), T(admin), T(identify),
+		T(events), T(dma), T(after_unmap), T(gone), T(registers), T(trace), T(crash),
 	};
 
 	vmm_faults = true;

@@ -140,7 +140,7 @@ static void test_refused(void **state)
 	assert_int_equal(vmm_unmap(v, RAM, TDI_PAGE_SIZE), -EINVAL);
 	assert_int_equal(vmm_unmap(v, RAM + TDI_PAGE_SIZE, RAM_BYTES), -EINVAL);
 	assert_int_equal(vmm_unmap(v, RAM, 0), -EINVAL);
-	/* What the peer could truncate is never mapped, and the request not an error: QEMU has such ranges. */
+	/* What the peer could truncate is never mapped, which is no error: QEMU has such ranges. */
 	assert_int_equal(ftruncate(other, TDI_PAGE_SIZE), 0);
 	assert_int_equal(vmm_map(v, other, 0, 0x1000, TDI_PAGE_SIZE, 3), 0);
 	assert_int_equal(ftruncate(other, 0), 0);
@@ -195,7 +195,8 @@ static void test_function(void **state)
 	struct vfio_irq_info irq = { .argsz = sizeof(irq), .index = VFIO_PCI_MSIX_IRQ_INDEX };
 	unsigned int at, i;
 
-	assert_int_equal(vmm_call(v, GET_INFO, info, sizeof(info), NULL, 0, info, sizeof(info)), sizeof(info));
+	assert_int_equal(vmm_call(v, GET_INFO, info, sizeof(info), NULL, 0, info, sizeof(info)),
+			 sizeof(info));
 	assert_int_equal(info[1], VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET);
 	assert_int_equal(info[2], 9);
 	assert_int_equal(info[3], 5);
@@ -207,7 +208,8 @@ static void test_function(void **state)
 		/* Trapped: a store that nobody notices isn't offered. */
 		assert_int_equal(region.flags, region.size ? 3 : 0);
 	}
-	assert_int_equal(vmm_call(v, GET_IRQ_INFO, &irq, sizeof(irq), NULL, 0, &irq, sizeof(irq)), sizeof(irq));
+	assert_int_equal(vmm_call(v, GET_IRQ_INFO, &irq, sizeof(irq), NULL, 0, &irq, sizeof(irq)),
+			 sizeof(irq));
 	assert_int_equal(irq.count, 32);
 	assert_int_equal(irq.flags, VFIO_IRQ_INFO_EVENTFD);
 
@@ -263,7 +265,8 @@ static void test_registers(void **state)
 
 	assert_int_equal(vmm_read(v, 0, TDI_REG_SIGNATURE, 8), TDI_SIGNATURE);
 	assert_int_equal(vmm_read(v, 0, TDI_REG_SIGNATURE + 4, 4), TDI_SIGNATURE >> 32);
-	assert_int_equal(vmm_read(v, 0, TDI_REG_VERSION, 4), TDI_VERSION(TDI_VERSION_MAJOR, TDI_VERSION_MINOR));
+	assert_int_equal(vmm_read(v, 0, TDI_REG_VERSION, 4),
+			 TDI_VERSION(TDI_VERSION_MAJOR, TDI_VERSION_MINOR));
 	assert_int_equal(cap & ~0x00000fffffff1f3fULL, 0);
 	assert_true(TDI_CAP_STRIDES(cap));
 	/* Either half first. */
@@ -312,7 +315,8 @@ static void test_registers(void **state)
 	assert_int_equal(vmm_read(v, 0, TDI_REG_ADMIN_SQ, 8), cap);
 	assert_int_not_equal(vmm_read(v, 0, TDI_REG_ADMIN_CQ, 8), 0);
 	assert_int_not_equal(vmm_read(v, 0, TDI_REG_ADMIN_FIRST, 4), 0);
-	assert_int_equal(vmm_read(v, 0, TDI_REG_CONFIG, 4), TDI_CFG_STRIDE(1) | TDI_CFG_ENABLE | TDI_CFG_FEATURES_OK);
+	assert_int_equal(vmm_read(v, 0, TDI_REG_CONFIG, 4),
+			 TDI_CFG_STRIDE(1) | TDI_CFG_ENABLE | TDI_CFG_FEATURES_OK);
 }
 
 /* [NEG-1, NEG-2, NEG-7], [REG-9, REG-10, REG-13, REG-14] */
@@ -322,8 +326,12 @@ static void test_bring_up(void **state)
 	static const struct {
 		uint32_t depth, sq, cq, config;
 	} wrong[] = {
-		{ 2, 0, 0, TDI_CFG_FEATURES_OK }, { 13, 0, 0, TDI_CFG_FEATURES_OK }, { 3, 8, 0, TDI_CFG_FEATURES_OK },
-		{ 3, 0, 2048, TDI_CFG_FEATURES_OK }, { 3, 0, 0, TDI_CFG_FEATURES_OK | TDI_CFG_STRIDE(5) }, { 3, 0, 0, 0 },
+		{ 2, 0, 0, TDI_CFG_FEATURES_OK },
+		{ 13, 0, 0, TDI_CFG_FEATURES_OK },
+		{ 3, 8, 0, TDI_CFG_FEATURES_OK },
+		{ 3, 0, 2048, TDI_CFG_FEATURES_OK },
+		{ 3, 0, 0, TDI_CFG_FEATURES_OK | TDI_CFG_STRIDE(5) },
+		{ 3, 0, 0, 0 },
 	};
 	size_t i;
 
@@ -391,7 +399,10 @@ static void test_admin(void **state)
 		uint32_t count = i % (1u << ADMIN_LOG2) + 1;
 
 		for (j = 0; j < count; j++) {
-			struct tdi_admin_sqe alive = { .opcode = TDI_ADMIN_KEEP_ALIVE, .command = (__u16)(100 + j) };
+			struct tdi_admin_sqe alive = {
+				.opcode = TDI_ADMIN_KEEP_ALIVE,
+				.command = (__u16)(100 + j),
+			};
 
 			guest_admin_post(v, &alive);
 		}
@@ -544,7 +555,8 @@ static void test_job(void **state)
 		q.producer->wanted = index + 1;
 		guest_submit(&q, &sqe);
 		assert_int_equal(guest_result(&q, index), TDI_SC_OK);
-		assert_int_equal(*(uint64_t *)guest_at(v, at + 4088), 0x1111111111111111ULL * (unsigned int)(i % 16));
+		assert_int_equal(*(uint64_t *)guest_at(v, at + 4088),
+				 0x1111111111111111ULL * (unsigned int)(i % 16));
 		assert_true(vmm_interrupts(v, 1, SOON) >= 1);
 		event = guest_event(&eq, SOON, true);
 		assert_int_equal(event.type, TDI_EVENT_DUE);
@@ -705,7 +717,8 @@ static void test_order(void **state)
 		guest_admin_post(v, &alive);
 		vmm_write(v, 0, TDI_REG_ADMIN_TAIL, 4, v->admin_tail);
 		assert_int_equal(vmm_interrupts(v, 0, SOON), 1);
-		assert_int_equal(v->admin_cq[(v->admin_tail - 1) & ((1u << ADMIN_LOG2) - 1)].sequence, v->admin_tail);
+		assert_int_equal(v->admin_cq[(v->admin_tail - 1) & ((1u << ADMIN_LOG2) - 1)].sequence,
+				 v->admin_tail);
 		/* The interrupt, then the entry, and then the CQE of a command. */
 		q.producer->wanted = q.tail + 1;
 		guest_submit(&q, &(struct tdi_sqe){ .opcode = TDI_OP_NOP });
@@ -796,7 +809,8 @@ static void test_events(void **state)
 static void test_quiesce(void **state)
 {
 	struct vmm *v = *state;
-	struct tdi_admin_sqe quiesce = { .opcode = TDI_ADMIN_QUIESCE }, resume = { .opcode = TDI_ADMIN_RESUME };
+	struct tdi_admin_sqe quiesce = { .opcode = TDI_ADMIN_QUIESCE };
+	struct tdi_admin_sqe resume = { .opcode = TDI_ADMIN_RESUME };
 	struct tdi_sqe wait = { .opcode = TDI_OP_WAIT };
 	struct eq eq;
 	struct queue q;
@@ -847,7 +861,8 @@ static void test_scattered(void **state)
 
 	assert_true(guest_enable(v, ALL, 0));
 	guest_objects(v, &eq);
-	q = (struct queue){ .v = v, .id = 1, .depth = 512, .first = TDI_FIRST_INDEX(512), .tail = TDI_FIRST_INDEX(512) };
+	q = (struct queue){
+		.v = v, .id = 1, .depth = 512, .first = TDI_FIRST_INDEX(512), .tail = TDI_FIRST_INDEX(512)};
 	q.producer_at = guest_alloc(v, 4096);
 	q.page_at = guest_alloc(v, 4096);
 	q.producer = guest_at(v, q.producer_at);
@@ -856,17 +871,21 @@ static void test_scattered(void **state)
 	sq = guest_alloc(v, pages * 4096);
 	cq = guest_alloc(v, 4 * 4096);
 	for (i = 0; i < pages; i++)
-		assert_int_equal(vmm_map(v, v->memfd, sq - RAM + (pages - 1 - i) * 4096, window + i * 4096, 4096, 1), 0);
+		assert_int_equal(vmm_map(v, v->memfd, sq - RAM + (pages - 1 - i) * 4096, window + i * 4096,
+					 4096, 1), 0);
 	for (i = 0; i < 4; i++)
-		assert_int_equal(vmm_map(v, v->memfd, cq - RAM + (3 - i) * 4096, window + (16 + i) * 4096, 4096, 3), 0);
+		assert_int_equal(vmm_map(v, v->memfd, cq - RAM + (3 - i) * 4096, window + (16 + i) * 4096,
+					 4096, 3), 0);
 	q.producer->tail = q.first;
 	q.producer->wanted = q.first;
 	q.producer->wanted_kernel = q.first;
 	q.page->flags = TDI_NEED_DOORBELL;
 	for (i = 0; i < 512; i++)
-		((struct tdi_cqe *)guest_at(v, cq + (3 - i / 128) * 4096))[i % 128].sequence = q.first + i + 1 - 512;
+		((struct tdi_cqe *)guest_at(v, cq + (3 - i / 128) * 4096))[i % 128].sequence =
+			q.first + i + 1 - 512;
 	for (i = 0; i < 512; i++) {
-		struct tdi_sqe *slot = &((struct tdi_sqe *)guest_at(v, sq + (pages - 1 - i / 64) * 4096))[i % 64];
+		struct tdi_sqe *slot =
+			&((struct tdi_sqe *)guest_at(v, sq + (pages - 1 - i / 64) * 4096))[i % 64];
 
 		*slot = (struct tdi_sqe){ .opcode = TDI_OP_NOP, .user_data = i };
 	}
@@ -886,7 +905,8 @@ static void test_scattered(void **state)
 	tenon_store_release(&q.producer->tail, q.first + 512);
 	vmm_write(v, TDI_DOORBELL_BAR, TDI_DOORBELL(1, 0), 4, 0);
 	for (i = 0; i < 512; i++) {
-		const struct tdi_cqe *cqe = &((struct tdi_cqe *)guest_at(v, cq + (3 - i / 128) * 4096))[i % 128];
+		const struct tdi_cqe *cqe =
+			&((struct tdi_cqe *)guest_at(v, cq + (3 - i / 128) * 4096))[i % 128];
 		int tries = 0;
 
 		while (tenon_load_acquire(&cqe->sequence) != q.first + i + 1 && tries++ < 100000)
@@ -970,7 +990,7 @@ static void test_read_only(void **state)
 	assert_true(vmm_asked(v, window));
 }
 
-/* What lies beside a range in the VMM's memory isn't the guest's: an access there changes nothing. [BUF-10] */
+/* What lies beside a range in the VMM's memory isn't the guest's: no access changes it. [BUF-10] */
 static void test_outside(void **state)
 {
 	struct vmm *v = *state;
@@ -1054,7 +1074,8 @@ static void reset_by(struct vmm *v, int way)
 		vmm_write(v, 0, TDI_REG_CONFIG, 4, 0);
 		break;
 	case 2:
-		vmm_write(v, CONFIG, find_capability(v, PCI_CAP_ID_EXP) + PCI_EXP_DEVCTL, 2, PCI_EXP_DEVCTL_BCR_FLR);
+		vmm_write(v, CONFIG, find_capability(v, PCI_CAP_ID_EXP) + PCI_EXP_DEVCTL, 2,
+			  PCI_EXP_DEVCTL_BCR_FLR);
 		break;
 	case 3:
 		assert_int_equal(vmm_call(v, DEVICE_RESET, NULL, 0, NULL, 0, NULL, 0), 0);
@@ -1174,8 +1195,9 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		T(hostile, bare), T(refused, mapped), T(function, mapped), T(msi, msi), T(registers, mapped),
 		T(bring_up, mapped), T(admin, mapped), T(inert, mapped), T(eq_limits, mapped), T(job, mapped),
-		T(states, mapped), T(order, mapped), T(late_entry, mapped), T(moderation, mapped), T(events, mapped), T(quiesce, mapped), T(scattered, mapped),
-		T(unmap_under_load, mapped), T(read_only, mapped), T(outside, mapped), T(bus_master, mapped), T(reset, mapped),
+		T(states, mapped), T(order, mapped), T(late_entry, mapped), T(moderation, mapped),
+		T(events, mapped), T(quiesce, mapped), T(scattered, mapped), T(unmap_under_load, mapped),
+		T(read_only, mapped), T(outside, mapped), T(bus_master, mapped), T(reset, mapped),
 		T(fatal, mapped), T(reconnect, mapped),
 	};
 

@@ -111,7 +111,8 @@ bool vmm_asked_write(const struct vmm *v, uint64_t address)
 int vmm_call(struct vmm *v, unsigned int command, const void *data, size_t bytes, const int *fds,
 	     unsigned int fd_count, void *reply, size_t room)
 {
-	struct head head = { .id = ++v->id, .command = (uint16_t)command, .size = (uint32_t)(sizeof(head) + bytes) };
+	struct head head = {
+		.id = ++v->id, .command = (uint16_t)command, .size = (uint32_t)(sizeof(head) + bytes)};
 	uint8_t message[8192];
 
 	memcpy(message, &head, sizeof(head));
@@ -166,7 +167,8 @@ void vmm_version(struct vmm *v)
 
 int vmm_map(struct vmm *v, int fd, uint64_t offset, uint64_t iova, uint64_t size, uint32_t flags)
 {
-	struct dma_map map = { .argsz = sizeof(map), .flags = flags, .offset = offset, .iova = iova, .size = size };
+	struct dma_map map = {
+		.argsz = sizeof(map), .flags = flags, .offset = offset, .iova = iova, .size = size};
 
 	return vmm_call(v, DMA_MAP, &map, sizeof(map), &fd, fd >= 0, NULL, 0);
 }
@@ -179,7 +181,8 @@ int vmm_unmap(struct vmm *v, uint64_t iova, uint64_t size)
 	return result < 0 ? result : 0;
 }
 
-int vmm_irqs(struct vmm *v, uint32_t index, uint32_t start, uint32_t count, const int *fds, unsigned int fd_count)
+int vmm_irqs(struct vmm *v, uint32_t index, uint32_t start, uint32_t count, const int *fds,
+	     unsigned int fd_count)
 {
 	struct vfio_irq_set set = { .argsz = sizeof(set), .index = index, .start = start, .count = count,
 				    .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER };
@@ -218,7 +221,8 @@ void vmm_write(struct vmm *v, uint32_t region, uint64_t offset, uint32_t bytes, 
 		uint64_t value;
 	} access = { .offset = offset, .region = region, .count = bytes, .value = value };
 
-	assert_int_equal(vmm_call(v, REGION_WRITE, &access, 16 + bytes, NULL, 0, &access, sizeof(access)), 16);
+	assert_int_equal(vmm_call(v, REGION_WRITE, &access, 16 + bytes, NULL, 0, &access, sizeof(access)),
+			 16);
 	assert_int_equal(access.count, bytes);
 }
 
@@ -292,8 +296,9 @@ struct vmm *vmm_start(enum vmm_how how, const char *option)
 		return v;
 	vmm_version(v);
 	assert_int_equal(vmm_map(v, v->memfd, 0, RAM, RAM_BYTES, 3), 0);
-	assert_int_equal(vmm_irqs(v, option ? VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_MSIX_IRQ_INDEX, 0, VECTORS, v->irq,
-				  VECTORS), 0);
+	assert_int_equal(vmm_irqs(v, option ? VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_MSIX_IRQ_INDEX, 0, VECTORS,
+				  v->irq, VECTORS),
+			 0);
 	v->next = RAM;
 	guest_master(v, true);
 	return v;
@@ -337,7 +342,8 @@ void *guest_at(struct vmm *v, uint64_t address)
 
 void guest_master(struct vmm *v, bool on)
 {
-	vmm_write(v, CONFIG, PCI_COMMAND, 2, on ? PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER : PCI_COMMAND_MEMORY);
+	vmm_write(v, CONFIG, PCI_COMMAND, 2,
+		  on ? PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER : PCI_COMMAND_MEMORY);
 }
 
 bool guest_enable(struct vmm *v, uint64_t features, uint32_t config)
@@ -388,7 +394,8 @@ int guest_admin(struct vmm *v, const struct tdi_admin_sqe *sqe)
 	return guest_admin_wait(v);
 }
 
-int guest_eq(struct vmm *v, struct eq *eq, uint32_t id, uint32_t depth_log2, uint32_t vector, uint32_t moderation)
+int guest_eq(struct vmm *v, struct eq *eq, uint32_t id, uint32_t depth_log2, uint32_t vector,
+	     uint32_t moderation)
 {
 	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_EQ_CREATE };
 	uint32_t i;
@@ -443,7 +450,8 @@ int guest_queue_create(struct queue *q, uint32_t depth_log2, uint32_t eq, uint32
 	return guest_admin(q->v, &sqe);
 }
 
-int guest_queue(struct vmm *v, struct queue *q, uint32_t id, uint32_t depth_log2, uint32_t eq, uint32_t moderation)
+int guest_queue(struct vmm *v, struct queue *q, uint32_t id, uint32_t depth_log2, uint32_t eq,
+		uint32_t moderation)
 {
 	*q = (struct queue){ .v = v, .id = id, .depth = 1u << depth_log2 };
 	q->first = TDI_FIRST_INDEX(q->depth);

@@ -108,7 +108,8 @@ bool vmm_asked_write(const struct vmm *v, uint64_t address);
 void vmm_version(struct vmm *v);
 int vmm_map(struct vmm *v, int fd, uint64_t offset, uint64_t iova, uint64_t size, uint32_t flags);
 int vmm_unmap(struct vmm *v, uint64_t iova, uint64_t size);
-int vmm_irqs(struct vmm *v, uint32_t index, uint32_t start, uint32_t count, const int *fds, unsigned int fd_count);
+int vmm_irqs(struct vmm *v, uint32_t index, uint32_t start, uint32_t count, const int *fds,
+	     unsigned int fd_count);
 /* Interrupts of a vector, waiting up to @ms for the first. */
 uint64_t vmm_interrupts(struct vmm *v, unsigned int vector, int ms);
 
@@ -127,8 +128,10 @@ void guest_admin_post(struct vmm *v, const struct tdi_admin_sqe *sqe);
 int guest_admin_wait(struct vmm *v);
 /* Group 0, event queue 0 of 64 entries on vector 1, context 0; all generations are 1. */
 void guest_objects(struct vmm *v, struct eq *eq);
-int guest_eq(struct vmm *v, struct eq *eq, uint32_t id, uint32_t depth_log2, uint32_t vector, uint32_t moderation);
-int guest_queue(struct vmm *v, struct queue *q, uint32_t id, uint32_t depth_log2, uint32_t eq, uint32_t moderation);
+int guest_eq(struct vmm *v, struct eq *eq, uint32_t id, uint32_t depth_log2, uint32_t vector,
+	     uint32_t moderation);
+int guest_queue(struct vmm *v, struct queue *q, uint32_t id, uint32_t depth_log2, uint32_t eq,
+		uint32_t moderation);
 int guest_queue_create(struct queue *q, uint32_t depth_log2, uint32_t eq, uint32_t moderation);
 int guest_queue_end(struct queue *q);
 int guest_buffer(struct vmm *v, uint32_t id, uint64_t address, uint64_t bytes);

@@ -32,7 +32,8 @@ bool tn_admin_zero_from(const struct tdi_admin_sqe *sqe, size_t offset)
 	return true;
 }
 
-void *tn_admin_find(const struct admin *admin, enum object kind, uint32_t id, uint32_t generation, int *status)
+void *tn_admin_find(const struct admin *admin, enum object kind, uint32_t id, uint32_t generation,
+		    int *status)
 {
 	struct tn_device *device = admin->device;
 	void *object = NULL;
@@ -162,7 +163,8 @@ static int views_open(struct admin *admin, uint32_t depth, struct tn_view *view)
 
 	memset(view, 0, 4 * sizeof(*view));
 	for (i = 0; i < 4; i++) {
-		int error = tn_view_open(admin->space, area[i].address, area[i].bytes, area[i].rights, &view[i]);
+		int error = tn_view_open(admin->space, area[i].address, area[i].bytes, area[i].rights,
+					 &view[i]);
 
 		if (!error)
 			continue;
@@ -184,7 +186,8 @@ static int queue_create(struct admin *admin)
 	uint32_t depth;
 	int status;
 
-	if (command->flags || (!(device->accepted & TDI_F_EVENT_QUEUES) && (command->eq || command->moderation_ns)))
+	if (command->flags ||
+	    (!(device->accepted & TDI_F_EVENT_QUEUES) && (command->eq || command->moderation_ns)))
 		return TDI_AS_RESERVED;
 	if (command->depth_log2 > TN_MAX_DEPTH_LOG2)
 		return FIELD(admin, queue.depth_log2);
@@ -387,7 +390,8 @@ static int eq_create(struct admin *admin)
 		return TDI_AS_EXISTS;
 	if (!command->eq && depth < EQ_CONTROLLER)
 		return TDI_AS_LIMIT;
-	error = tn_view_open(admin->space, command->address, depth * sizeof(struct tdi_event), TDI_BUFFER_WRITE, &ring);
+	error = tn_view_open(admin->space, command->address, depth * sizeof(struct tdi_event),
+			     TDI_BUFFER_WRITE, &ring);
 	if (error)
 		return error == -ENOMEM ? TDI_AS_NO_MEMORY : TDI_AS_ADDRESS;
 	memset(eq, 0, sizeof(*eq));
@@ -556,7 +560,8 @@ static int buffer_map(struct admin *admin)
 	int status = buffer_fields(admin);
 
 	if (!status)
-		context = tn_admin_find(admin, CONTEXT, command->context, command->context_generation, &status);
+		context = tn_admin_find(admin, CONTEXT, command->context, command->context_generation,
+					&status);
 	if (status)
 		return status;
 	if (MUTANT(buffer_context))
@@ -730,7 +735,10 @@ void tn_admin_reset(struct tn_device *device)
 {
 	uint32_t i;
 
-	/* No command from before has an effect afterwards, and none gets a CQE: that is the host's to write. [RST-12] */
+	/*
+	 * No command from before has an effect afterwards, and none gets a CQE: that is the host's to write.
+	 * [RST-12]
+	 */
 	tn_device_freeze(device);
 	device->fenced = true;
 	for (i = 0; i < TN_MAX_CONTEXTS; i++)

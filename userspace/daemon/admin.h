@@ -26,7 +26,8 @@ bool tn_admin_zero_from(const struct tdi_admin_sqe *sqe, size_t offset);
 enum object { GROUP, CONTEXT, QUEUE };
 
 /* A struct tn_group, tn_context or tn_queue; NULL: not there, or of another generation, as *@status says. */
-void *tn_admin_find(const struct admin *admin, enum object kind, uint32_t id, uint32_t generation, int *status);
+void *tn_admin_find(const struct admin *admin, enum object kind, uint32_t id, uint32_t generation,
+		    int *status);
 
 /* log.c */
 int tn_admin_identify(struct admin *admin);

@@ -109,8 +109,8 @@ bool tn_device_lose(struct tn_device *device, uint64_t base, uint64_t bytes)
 		struct tn_queue *queue = device->queue[i];
 
 		for (j = 0; queue && j < 4; j++)
-			if (queue->state == TDI_QUEUE_RUNNING && tn_view_overlaps(&queue->view[j], base, bytes) &&
-			    !MUTANT(lose_queue))
+			if (queue->state == TDI_QUEUE_RUNNING &&
+			    tn_view_overlaps(&queue->view[j], base, bytes) && !MUTANT(lose_queue))
 				tn_queue_stop(queue, TDI_STOP_ADDRESS, now);
 	}
 	pthread_mutex_lock(&device->events.lock);

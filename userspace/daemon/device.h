@@ -166,7 +166,10 @@ struct tn_device_options {
 	const char *serial;
 	uint32_t max_queues;		/* 0: TN_MAX_QUEUES */
 	uint32_t vectors;		/* interrupts for event queues */
-	/* Called by a worker, with or without the lock; must not block. The first two without, the third with event queues. */
+	/*
+	 * Called by a worker, with or without the lock; must not block. The first two without, the third with
+	 * event queues.
+	 */
 	void (*notice)(void *attach, uint32_t queue);
 	void (*stopped)(void *attach, uint32_t queue);
 	void (*interrupt)(void *attach, uint32_t vector);

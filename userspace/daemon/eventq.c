@@ -129,7 +129,8 @@ bool tn_eq_reserve(struct tn_device *device, struct tn_eq *eq, uint32_t entries)
 		return true;
 	pthread_mutex_lock(&device->events.lock);
 	/* Entries of what is gone still take their slots, until the host has consumed them. */
-	room = (uint64_t)eq->reserved + (MUTANT(eq_orphans) ? 0 : eq->orphans) + entries <= (uint64_t)eq->mask + 1;
+	room = (uint64_t)eq->reserved + (MUTANT(eq_orphans) ? 0 : eq->orphans) + entries <=
+	       (uint64_t)eq->mask + 1;
 	if (room)
 		eq->reserved += entries;
 	pthread_mutex_unlock(&device->events.lock);

@@ -2,8 +2,8 @@
 /*
  * The control socket for faults, and the trace; see faults.h. Compiled with -Dfaults=true alone.
  *
- * A line is a request. The answer is lines that begin with a blank, if it has anything to show, and then a line
- * that begins with "ok" or "error".
+ * A line is a request. The answer is lines that begin with a blank, if it has anything to show, and then a
+ * line that begins with "ok" or "error".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,8 +71,8 @@ bool tn_fault(enum tn_fault fault)
 	int32_t left = __atomic_load_n(&faults.armed[fault], __ATOMIC_RELAXED);
 
 	while (left > 0)
-		if (__atomic_compare_exchange_n(&faults.armed[fault], &left, left - 1, false, __ATOMIC_RELAXED,
-						__ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(&faults.armed[fault], &left, left - 1, false,
+						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
 			return true;
 	return left == LASTS;
 }
@@ -96,7 +96,7 @@ void tn_trace(const char *format, ...)
 	pthread_mutex_unlock(&faults.lock);
 }
 
-/* With the lock, after a change of what is due: when tn_faults_serve() is called next, besides for requests. */
+/* With the lock, after a change of what is due: when to call tn_faults_serve(), besides for requests. */
 static void set_timer(void)
 {
 	uint64_t at = faults.old_due ? 1 : faults.held_timer ? faults.held_until : 0;
@@ -137,8 +137,9 @@ bool tn_fault_interrupt(uint32_t vector)
 const char *tn_fault_register(uint64_t offset)
 {
 	static const char *const name[] = {
-		[TDI_REG_ACCEPT] = "ACCEPT", [TDI_REG_CONFIG] = "CONFIG", [TDI_REG_ADMIN_DEPTH] = "ADMIN_DEPTH",
-		[TDI_REG_ADMIN_SQ] = "ADMIN_SQ", [TDI_REG_ADMIN_CQ] = "ADMIN_CQ", [TDI_REG_ADMIN_FIRST] = "ADMIN_FIRST",
+		[TDI_REG_ACCEPT] = "ACCEPT", [TDI_REG_CONFIG] = "CONFIG",
+		[TDI_REG_ADMIN_DEPTH] = "ADMIN_DEPTH", [TDI_REG_ADMIN_SQ] = "ADMIN_SQ",
+		[TDI_REG_ADMIN_CQ] = "ADMIN_CQ", [TDI_REG_ADMIN_FIRST] = "ADMIN_FIRST",
 		[TDI_REG_ADMIN_TAIL] = "ADMIN_TAIL", [TDI_REG_RESET] = "RESET",
 	};
 
@@ -187,14 +188,15 @@ void tn_fault_admin(struct tn_device *device, const struct tdi_admin_sqe *sqe)
 {
 	static const char *const name[] = {
 		[TDI_ADMIN_IDENTIFY] = "IDENTIFY", [TDI_ADMIN_GET_LOG] = "GET_LOG",
-		[TDI_ADMIN_KEEP_ALIVE] = "KEEP_ALIVE", [TDI_ADMIN_ABORT] = "ABORT", [TDI_ADMIN_QUIESCE] = "QUIESCE",
-		[TDI_ADMIN_RESUME] = "RESUME", [TDI_ADMIN_EQ_CREATE] = "EQ_CREATE",
-		[TDI_ADMIN_EQ_DESTROY] = "EQ_DESTROY", [TDI_ADMIN_GROUP_CREATE] = "GROUP_CREATE",
-		[TDI_ADMIN_GROUP_MODIFY] = "GROUP_MODIFY", [TDI_ADMIN_GROUP_DESTROY] = "GROUP_DESTROY",
-		[TDI_ADMIN_CONTEXT_CREATE] = "CONTEXT_CREATE", [TDI_ADMIN_CONTEXT_DESTROY] = "CONTEXT_DESTROY",
-		[TDI_ADMIN_CONTEXT_RESET] = "CONTEXT_RESET", [TDI_ADMIN_QUEUE_CREATE] = "QUEUE_CREATE",
-		[TDI_ADMIN_QUEUE_DESTROY] = "QUEUE_DESTROY", [TDI_ADMIN_QUEUE_RESET] = "QUEUE_RESET",
-		[TDI_ADMIN_BUFFER_MAP] = "BUFFER_MAP", [TDI_ADMIN_BUFFER_UNMAP] = "BUFFER_UNMAP",
+		[TDI_ADMIN_KEEP_ALIVE] = "KEEP_ALIVE", [TDI_ADMIN_ABORT] = "ABORT",
+		[TDI_ADMIN_QUIESCE] = "QUIESCE", [TDI_ADMIN_RESUME] = "RESUME",
+		[TDI_ADMIN_EQ_CREATE] = "EQ_CREATE", [TDI_ADMIN_EQ_DESTROY] = "EQ_DESTROY",
+		[TDI_ADMIN_GROUP_CREATE] = "GROUP_CREATE", [TDI_ADMIN_GROUP_MODIFY] = "GROUP_MODIFY",
+		[TDI_ADMIN_GROUP_DESTROY] = "GROUP_DESTROY", [TDI_ADMIN_CONTEXT_CREATE] = "CONTEXT_CREATE",
+		[TDI_ADMIN_CONTEXT_DESTROY] = "CONTEXT_DESTROY", [TDI_ADMIN_CONTEXT_RESET] = "CONTEXT_RESET",
+		[TDI_ADMIN_QUEUE_CREATE] = "QUEUE_CREATE", [TDI_ADMIN_QUEUE_DESTROY] = "QUEUE_DESTROY",
+		[TDI_ADMIN_QUEUE_RESET] = "QUEUE_RESET", [TDI_ADMIN_BUFFER_MAP] = "BUFFER_MAP",
+		[TDI_ADMIN_BUFFER_UNMAP] = "BUFFER_UNMAP",
 	};
 	const char *known = sqe->opcode < sizeof(name) / sizeof(name[0]) ? name[sqe->opcode] : NULL;
 	char buffer[24] = "";
@@ -204,7 +206,8 @@ void tn_fault_admin(struct tn_device *device, const struct tdi_admin_sqe *sqe)
 	/* The id that every union member has first: but for buffers, whose context it is. */
 	TRACE("admin %s command %u id %u generation %u%s", known ? known : "?", sqe->command, sqe->eq.eq,
 	      sqe->generation, buffer);
-	if (faults.old_state == OLD_NONE && __atomic_load_n(&faults.armed[TN_FAULT_after_unmap], __ATOMIC_RELAXED) &&
+	if (faults.old_state == OLD_NONE &&
+	    __atomic_load_n(&faults.armed[TN_FAULT_after_unmap], __ATOMIC_RELAXED) &&
 	    address_of(device, sqe, &faults.old) && FAULT(after_unmap))
 		faults.old_state = OLD_ENDING;
 }
@@ -276,7 +279,8 @@ void tn_fault_unmap(struct tn_device *device, uint64_t base, uint64_t last)
 	device->space.missed = NULL;
 	for (i = 0; i < TN_MAX_QUEUES; i++)
 		for (j = 0; device->queue[i] && j < 4; j++)
-			if (overlaps(device->queue[i]->view[j].address, device->queue[i]->view[j].bytes, base, last))
+			if (overlaps(device->queue[i]->view[j].address, device->queue[i]->view[j].bytes, base,
+				     last))
 				TRACE("in use: 0x%llx-0x%llx by queue %u", (unsigned long long)base,
 				      (unsigned long long)last, i);
 	for (i = 0; i < TN_MAX_CONTEXTS; i++) {
@@ -284,8 +288,9 @@ void tn_fault_unmap(struct tn_device *device, uint64_t base, uint64_t last)
 
 		for (j = 0; context && j < context->table.maps; j++)
 			if (context->table.map[j].id && map_uses(context, &context->table.map[j], base, last))
-				TRACE("in use: 0x%llx-0x%llx by buffer 0x%08x of context %u", (unsigned long long)base,
-				      (unsigned long long)last, context->table.map[j].id, i);
+				TRACE("in use: 0x%llx-0x%llx by buffer 0x%08x of context %u",
+				      (unsigned long long)base, (unsigned long long)last,
+				      context->table.map[j].id, i);
 	}
 	for (i = 0; i < TN_MAX_EQS; i++)
 		if (device->events.eq[i].live && overlaps(device->events.eq[i].ring.address,
@@ -410,19 +415,23 @@ static const struct request {
 	{ "go", "", "end all that was asked for, but for \"gone\"", .action = go },
 	{ "stall", "", "commands are fetched and don't end", .fault = TN_FAULT_stall, .count = LASTS },
 	{ "stall admin", "", "no admin command is taken", .fault = TN_FAULT_stall_admin, .count = LASTS },
-	{ "late admin", "MS", "each admin command takes so long", .fault = TN_FAULT_late_admin, .count = LASTS },
+	{ "late admin", "MS", "each admin command takes so long",
+	  .fault = TN_FAULT_late_admin, .count = LASTS },
 	{ "irq lost", "[N]", "interrupts aren't raised", .fault = TN_FAULT_irq_lost, .standard = 1 },
 	{ "irq late", "MS", "each interrupt comes so late", .fault = TN_FAULT_irq_late, .count = LASTS },
 	{ "irq spurious", "[VECTOR]", "raise it now", .action = spurious },
-	{ "cqe sequence", "[DELTA]", "the next command's CQE has another sequence", .fault = TN_FAULT_cqe_sequence,
-	  .count = 1, .standard = 1000 },
-	{ "cqe user-data", "[N]", "CQEs have another user_data", .fault = TN_FAULT_cqe_user_data, .standard = 1 },
-	{ "cqe twice", "[N]", "CQEs are written to the next slot, too", .fault = TN_FAULT_cqe_twice, .standard = 1 },
+	{ "cqe sequence", "[DELTA]", "the next command's CQE has another sequence",
+	  .fault = TN_FAULT_cqe_sequence, .count = 1, .standard = 1000 },
+	{ "cqe user-data", "[N]", "CQEs have another user_data",
+	  .fault = TN_FAULT_cqe_user_data, .standard = 1 },
+	{ "cqe twice", "[N]", "CQEs are written to the next slot, too",
+	  .fault = TN_FAULT_cqe_twice, .standard = 1 },
 	{ "cqe early", "[N]", "CQEs are written before the command is run, and once more after it",
 	  .fault = TN_FAULT_cqe_early, .standard = 1 },
 	{ "cqe unsubmitted", "[N]", "after a CQE that of the next command, submitted or not",
 	  .fault = TN_FAULT_cqe_unsubmitted, .standard = 1 },
-	{ "admin command", "[N]", "admin CQEs name another command", .fault = TN_FAULT_admin_command, .standard = 1 },
+	{ "admin command", "[N]", "admin CQEs name another command",
+	  .fault = TN_FAULT_admin_command, .standard = 1 },
 	{ "admin twice", "[N]", "admin CQEs are written to the next slot, too, with its sequence",
 	  .fault = TN_FAULT_admin_twice, .standard = 1 },
 	{ "admin skip", "[N]", "admin CQEs have a sequence that is one too far", .fault = TN_FAULT_admin_skip,
@@ -431,17 +440,19 @@ static const struct request {
 	  .fault = TN_FAULT_admin_status, .count = 1, .standard = 0xeeee },
 	{ "identify zero", "", "all limits are 0", .fault = TN_FAULT_identify_zero, .count = LASTS },
 	{ "identify huge", "", "all limits are all ones", .fault = TN_FAULT_identify_huge, .count = LASTS },
-	{ "identify version", "[VERSION]", "another version than the register's", .fault = TN_FAULT_identify_version,
-	  .count = LASTS, .standard = 0x70007 },
+	{ "identify version", "[VERSION]", "another version than the register's",
+	  .fault = TN_FAULT_identify_version, .count = LASTS, .standard = 0x70007 },
 	{ "event id", "[ID]", "the next event names this object", .fault = TN_FAULT_event_id, .count = 1,
 	  .standard = 0xfffffff0 },
 	{ "event type", "[TYPE]", "the next event is of this type", .fault = TN_FAULT_event_type, .count = 1,
 	  .standard = 0x7777 },
-	{ "event sequence", "[DELTA]", "the next event has another sequence", .fault = TN_FAULT_event_sequence,
-	  .count = 1, .standard = 1000 },
-	{ "dma read", "ADDRESS", "read 4 bytes; \"dma-answer\" in the trace if it is by message", .action = dma_read },
+	{ "event sequence", "[DELTA]", "the next event has another sequence",
+	  .fault = TN_FAULT_event_sequence, .count = 1, .standard = 1000 },
+	{ "dma read", "ADDRESS", "read 4 bytes; \"dma-answer\" in the trace if it is by message",
+	  .action = dma_read },
 	{ "dma write", "ADDRESS", "write 4 bytes of 0xa5", .action = dma_write },
-	{ "after-unmap", "", "write to what the next BUFFER_UNMAP or QUEUE_DESTROY ended, once the VMM unmaps it",
+	{ "after-unmap", "",
+	  "write to what the next BUFFER_UNMAP or QUEUE_DESTROY ended, once the VMM unmaps it",
 	  .fault = TN_FAULT_after_unmap, .count = 1 },
 	{ "gone", "", "pulled out: all reads are all ones, nothing has an effect, no DMA", .action = gone },
 	{ "back", "", "plugged in again, as after power on", .action = back },
@@ -463,8 +474,8 @@ static int help(uint64_t number)
 	size_t i;
 
 	for (i = 0; i < REQUESTS; i++) {
-		int bytes = snprintf(line, sizeof(line), " %-16s %-9s  %s\n", request[i].words, request[i].number,
-				     request[i].what);
+		int bytes = snprintf(line, sizeof(line), " %-16s %-9s  %s\n", request[i].words,
+				     request[i].number, request[i].what);
 
 		say(line, (size_t)bytes);
 	}
@@ -529,7 +540,8 @@ static void hang_up(void)
 
 static void serve_client(void)
 {
-	ssize_t bytes = recv(faults.client, faults.line + faults.have, sizeof(faults.line) - faults.have, MSG_DONTWAIT);
+	ssize_t bytes = recv(faults.client, faults.line + faults.have, sizeof(faults.line) - faults.have,
+			     MSG_DONTWAIT);
 	char *end;
 
 	if (bytes < 0 && (errno == EAGAIN || errno == EINTR))
@@ -587,7 +599,8 @@ static void serve_late(void)
 			continue;
 		}
 		due[due_count++] = faults.late[i];
-		memmove(&faults.late[i], &faults.late[i + 1], (--faults.late_count - i) * sizeof(faults.late[0]));
+		memmove(&faults.late[i], &faults.late[i + 1],
+			(--faults.late_count - i) * sizeof(faults.late[0]));
 	}
 	old_due = faults.old_due;
 	faults.old_due = false;

@@ -25,7 +25,8 @@ enum tn_fault {
 	TN_FAULT_cqe_unsubmitted,
 	/* admin commands */
 	TN_FAULT_stall_admin, TN_FAULT_late_admin, TN_FAULT_admin_command, TN_FAULT_admin_twice,
-	TN_FAULT_admin_skip, TN_FAULT_admin_status, TN_FAULT_identify_zero, TN_FAULT_identify_huge, TN_FAULT_identify_version,
+	TN_FAULT_admin_skip, TN_FAULT_admin_status, TN_FAULT_identify_zero, TN_FAULT_identify_huge,
+	TN_FAULT_identify_version,
 	/* interrupts and events */
 	TN_FAULT_irq_lost, TN_FAULT_irq_late, TN_FAULT_event_id, TN_FAULT_event_type, TN_FAULT_event_sequence,
 	/* registers */
@@ -55,8 +56,8 @@ const char *tn_fault_register(uint64_t offset);
 
 /*
  * By the thread that serves. An open socket needs no closing: the test's daemon ends. The result is to be
- * watched with epoll, and served when it is readable; or it is -errno, or -ENOENT when @path is NULL. The trace
- * is added to the file @trace, or kept in memory if that is NULL.
+ * watched with epoll, and served when it is readable; or it is -errno, or -ENOENT when @path is NULL. The
+ * trace is added to the file @trace, or kept in memory if that is NULL.
  */
 int tn_faults_open(const char *path, const char *trace, struct tn_vfu *attach, struct tn_pci *pci);
 void tn_faults_serve(void);

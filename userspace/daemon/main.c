@@ -95,8 +95,10 @@ static uint64_t number(const char *name, const char *value, int base, uint64_t l
 	}
 	if (errno || end == value || *end || value[0] == '-' || result > UINT64_MAX >> shift ||
 	    result << shift < low || result << shift > high) {
-		snprintf(text, sizeof(text), base == 8 ? "must be an octal number from %llo to %llo" :
-			 "must be a number from %llu to %llu", (unsigned long long)low, (unsigned long long)high);
+		snprintf(text, sizeof(text),
+			 base == 8 ? "must be an octal number from %llo to %llo"
+				   : "must be a number from %llu to %llu",
+			 (unsigned long long)low, (unsigned long long)high);
 		bad(name, value, text);
 	}
 	return result << shift;
@@ -156,7 +158,8 @@ static void parse(int argc, char **argv, struct tn_device_options *device, struc
 			attach->contexts_per_uid = (uint32_t)number("contexts-per-uid", optarg, 10, 1, 256);
 			break;
 		case OPT_QUEUES_MAX:
-			attach->queues_max = (uint32_t)number("queues-max", optarg, 10, 1, TDI_CONTEXT_QUEUES);
+			attach->queues_max = (uint32_t)number("queues-max", optarg, 10, 1,
+							      TDI_CONTEXT_QUEUES);
 			break;
 		case OPT_MSI_ONLY:
 			vfu->msi_only = true;
@@ -193,7 +196,8 @@ static void ready(const char *path)
 	fflush(stdout);
 }
 
-static int serve_unix(struct tn_device_options *device_options, const struct tn_unix_options *attach_options, int stop)
+static int serve_unix(struct tn_device_options *device_options, const struct tn_unix_options *attach_options,
+		      int stop)
 {
 	struct tn_device *device;
 	struct tn_unix *attach;
@@ -222,7 +226,8 @@ static int serve_unix(struct tn_device_options *device_options, const struct tn_
 	return error;
 }
 
-static int serve_vfu(struct tn_device_options *device_options, const struct tn_vfu_options *attach_options, int stop)
+static int serve_vfu(struct tn_device_options *device_options, const struct tn_vfu_options *attach_options,
+		     int stop)
 {
 	struct tn_device *device;
 	struct tn_vfu *attach;
@@ -268,7 +273,7 @@ int main(int argc, char **argv)
 		.memory_max = 256ULL << 20,
 		.contexts_max = 256,
 		.contexts_per_uid = 64,
-		.buffers_max = 128,	/* with all contexts and queues below the kernel's limit of mappings */
+		.buffers_max = 128, /* with all contexts and queues below the kernel's limit of mappings */
 		.queues_max = 16,
 		.depth_max = 1u << TN_MAX_DEPTH_LOG2,
 	};

@@ -40,7 +40,7 @@ void tn_space_remove(struct tn_space *space, uint64_t base);
 void tn_space_free(struct tn_space *space);
 /* The number of the first region that ends beyond @address; @space->regions: none does. */
 uint32_t tn_space_find(const struct tn_space *space, uint64_t address);
-/* The host's view of @address, and in *@bytes how much follows it there; NULL: nothing with these rights is there. */
+/* The host's view of @address, in *@bytes how much follows it; NULL: nothing with these rights. */
 void *tn_space_at(const struct tn_space *space, uint64_t address, uint32_t rights, uint64_t *bytes);
 
 /* Memory of a space in one piece for as long as a ring needs it, wherever its pages lie. */
@@ -74,13 +74,14 @@ struct tn_table {
 	uint32_t maps;
 };
 
-/* All return TDI_SC_OK or the status that the command ends with. Nothing is accessed before all is checked. */
+/* TDI_SC_OK or the status that the command ends with. Nothing is accessed before all is checked. */
 int tn_mem_check(const struct tn_table *table, uint32_t id, uint64_t offset, uint64_t bytes, uint32_t rights);
 /* *@bytes: in, how much is wanted (not 0); out, how much of it @host has in one piece (not 0). */
 int tn_mem_span(const struct tn_table *table, uint32_t id, uint64_t offset, uint32_t rights, uint64_t *bytes,
 		void **host);
 int tn_mem_read(const struct tn_table *table, uint32_t id, uint64_t offset, void *to, uint64_t bytes);
-int tn_mem_write(const struct tn_table *table, uint32_t id, uint64_t offset, const void *from, uint64_t bytes);
+int tn_mem_write(const struct tn_table *table, uint32_t id, uint64_t offset, const void *from,
+		 uint64_t bytes);
 /* The transport address of one byte of a buffer: what identifies a semaphore. */
 int tn_mem_address(const struct tn_table *table, uint32_t id, uint64_t offset, uint64_t *address);
 

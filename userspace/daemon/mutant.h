@@ -3,7 +3,8 @@
  * Rules that a test build can break, so that each test of a rule is seen to fail without it.
  *
  * With -Dmutants=true, MUTANT(bounds) is true when $TENON_MUTANT is "bounds". In any other build it is
- * constant false and compiles to nothing. The files mutants.list in tests/ name each rule and the test that fails.
+ * constant false and compiles to nothing. The files mutants.list in tests/ name each rule and the test that
+ * fails.
  */
 #ifndef TN_MUTANT_H
 #define TN_MUTANT_H

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The layout of the headers in a kernel module, which is built and never loaded; building is the test. [CON-1] */
+/* The layout of the headers in a kernel module that is never loaded; building is the test. [CON-1] */
 #include <linux/build_bug.h>
 #include <linux/module.h>
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* bar FILE [WORD...]: writes 32-bit words to the start of a BAR, or prints its first 8 KiB but for what is 0. */
+/*
+ * bar FILE [WORD...]: writes 32-bit words to the start of a BAR, or prints its first 8 KiB but for what is 0.
+ */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>

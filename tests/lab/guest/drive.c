@@ -28,7 +28,8 @@
 
 /* What lies where in our memory. */
 enum {
-	ADMIN_SQ = 0x0000, ADMIN_CQ = 0x1000, EQ = 0x2000, PRODUCER = 0x3000, SQ = 0x4000, PAGE = 0x5000, CQ = 0x6000,
+	ADMIN_SQ = 0x0000, ADMIN_CQ = 0x1000, EQ = 0x2000, PRODUCER = 0x3000, SQ = 0x4000, PAGE = 0x5000,
+	CQ = 0x6000,
 };
 
 #define LOG2	3
@@ -275,7 +276,7 @@ int main(int argc, char **argv)
 	NEED(interrupted(1));
 	poke(0, TDI_REG_EQ_HEAD(0), FIRST + 1, 4);
 
-	/* A device that writes where nothing is; where something was; where the driver tells it to, wrongly. */
+	/* A device that writes where nothing is; where something was; where it is told to, wrongly. */
 	NEED(fault("dma write 0xdead000"));
 	NEED(fault("after-unmap"));
 	sqe.buffer.context_generation = 1;

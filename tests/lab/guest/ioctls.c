@@ -58,10 +58,12 @@ static void refusals(void)
 	for (unsigned int nr = 0; nr < 256; nr++)
 		for (unsigned int dir = 0; dir < 4; dir++)
 			for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-				if (!passes(nr) && error(_IOC(dir, DRM_IOCTL_BASE, nr, sizes[i]), arg) != ENOTTY)
+				if (!passes(nr) &&
+				    error(_IOC(dir, DRM_IOCTL_BASE, nr, sizes[i]), arg) != ENOTTY)
 					wrong++;
 	ok("other numbers of DRM are refused", !wrong);
-	ok("another type is refused", error(_IOWR('e', _IOC_NR(DRM_IOCTL_VERSION), struct drm_version), arg) == ENOTTY);
+	ok("another type is refused",
+	   error(_IOWR('e', _IOC_NR(DRM_IOCTL_VERSION), struct drm_version), arg) == ENOTTY);
 }
 
 static void core_ioctls(void)
@@ -75,8 +77,10 @@ static void core_ioctls(void)
 	FILE *fdinfo;
 	bool found = false;
 
-	ok("VERSION", !error(DRM_IOCTL_VERSION, &version) && !strcmp(name, "tenon") && version.version_minor == 2);
-	ok("GET_CAP", !error(DRM_IOCTL_GET_CAP, &cap) && cap.value == (DRM_PRIME_CAP_IMPORT | DRM_PRIME_CAP_EXPORT));
+	ok("VERSION",
+	   !error(DRM_IOCTL_VERSION, &version) && !strcmp(name, "tenon") && version.version_minor == 2);
+	ok("GET_CAP",
+	   !error(DRM_IOCTL_GET_CAP, &cap) && cap.value == (DRM_PRIME_CAP_IMPORT | DRM_PRIME_CAP_EXPORT));
 	ok("GEM_CLOSE of no handle", error(DRM_IOCTL_GEM_CLOSE, &gem) == EINVAL);
 	ok("PRIME_HANDLE_TO_FD of no handle", error(DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime) == ENOENT);
 	prime.fd = -1;
@@ -119,7 +123,8 @@ static void query(void)
 	   room[0].tdi_version == 0xffffffff);
 	query.type = DRM_TENON_QUERY_DEVICE;
 	query.pointer = 4096;
-	ok("QUERY to no memory", error(DRM_IOCTL_TENON_QUERY, &query) == EFAULT && query.size == sizeof(room));
+	ok("QUERY to no memory",
+	   error(DRM_IOCTL_TENON_QUERY, &query) == EFAULT && query.size == sizeof(room));
 }
 
 int main(int argc, char **argv)

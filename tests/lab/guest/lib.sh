@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # For the tests in the guest: TAP, and devices. MEMORY has registers that the test itself writes: it is a
-# display adapter whose BAR0 is plain memory. CLASS has the class of a TDI device and nothing else of it. A test
-# with a line "# device: tenond" has DEVICE, which is one.
+# display adapter whose BAR0 is plain memory. CLASS has the class of a TDI device and nothing else of it. A
+# test with a line "# device: tenond" has DEVICE, which is one.
 FILE=/modules/tenon/tenon.ko
 DRIVER=/sys/bus/pci/drivers/tenon
 number=0
@@ -24,7 +24,8 @@ check()
 pci()
 {
 	for device in /sys/bus/pci/devices/*; do
-		[ "$(cat "$device/vendor" "$device/device" | tr -d '\n')" != "0x${1%:*}0x${1#*:}" ] || basename "$device"
+		[ "$(cat "$device/vendor" "$device/device" | tr -d '\n')" != "0x${1%:*}0x${1#*:}" ] ||
+			basename "$device"
 	done
 }
 
@@ -32,7 +33,8 @@ pci()
 class()
 {
 	for device in /sys/bus/pci/devices/*; do
-		[ "$(cat "$device/class")" != "$1" ] || [ "$(basename "$device")" = "$2" ] || basename "$device"
+		[ "$(cat "$device/class")" != "$1" ] || [ "$(basename "$device")" = "$2" ] ||
+			basename "$device"
 	done
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What a client owns: memory that it shares, its buffers and its queues; see client.h. The thread of the attach
- * point runs all of this but the two functions that workers call.
+ * What a client owns: memory that it shares, its buffers and its queues; see client.h. The thread of the
+ * attach point runs all of this but the two functions that workers call.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -372,7 +372,8 @@ static int ring_fds(struct ring *ring, struct answer *answer)
 	return 0;
 }
 
-int tn_client_queue_create(struct client *client, const struct tenon_msg_queue_create *msg, struct answer *answer)
+int tn_client_queue_create(struct client *client, const struct tenon_msg_queue_create *msg,
+			   struct answer *answer)
 {
 	struct tn_unix *attach = client->attach;
 	const struct tn_unix_options *options = &attach->options;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A client of attach point "unix": the structs of unix.c (connections, messages) and client.c (what it owns). */
+/* A client of attach point "unix": what unix.c (connections, messages) and client.c share. */
 #ifndef TN_ATTACH_CLIENT_H
 #define TN_ATTACH_CLIENT_H
 
@@ -99,11 +99,14 @@ int tn_client_admin(struct tn_unix *attach, struct tn_space *space, const struct
 int tn_client_refuse(struct answer *answer, int error, uint64_t needed, uint64_t allowed);
 
 /* Requests; 0 or -errno. */
-int tn_client_buffer_create(struct client *client, const struct tenon_msg_buffer_create *msg, struct answer *answer);
+int tn_client_buffer_create(struct client *client, const struct tenon_msg_buffer_create *msg,
+			    struct answer *answer);
 int tn_client_buffer_destroy(struct client *client, const struct tenon_msg_buffer_destroy *msg,
 			     struct answer *answer);
-int tn_client_queue_create(struct client *client, const struct tenon_msg_queue_create *msg, struct answer *answer);
-int tn_client_queue_destroy(struct client *client, const struct tenon_msg_queue_destroy *msg, struct answer *answer);
+int tn_client_queue_create(struct client *client, const struct tenon_msg_queue_create *msg,
+			   struct answer *answer);
+int tn_client_queue_destroy(struct client *client, const struct tenon_msg_queue_destroy *msg,
+			    struct answer *answer);
 /* The device has destroyed the context: what is left goes. */
 void tn_client_end(struct client *client);
 

@@ -19,7 +19,8 @@ static int clear_path(const struct sockaddr_un *address, int type)
 	if (fd < 0)
 		return -errno;
 	if (!connect(fd, (const struct sockaddr *)address, sizeof(*address))) {
-		fprintf(stderr, "tenond: %s: another tenond serves it; stop that one or choose another path\n",
+		fprintf(stderr,
+			"tenond: %s: another tenond serves it; stop that one or choose another path\n",
 			address->sun_path);
 		error = -EADDRINUSE;
 	} else if (errno == ECONNREFUSED) {

@@ -90,8 +90,8 @@ static void controller_reset(struct tn_pci *pci)
 static void enable(struct tn_pci *pci)
 {
 	if (!(pci->status & TDI_STS_FEATURES_OK) || pci->admin_depth < ADMIN_DEPTH_MIN ||
-	    pci->admin_depth > ADMIN_DEPTH_MAX || pci->admin_sq % TDI_PAGE_SIZE || pci->admin_cq % TDI_PAGE_SIZE ||
-	    STRIDE(pci->config) > STRIDE_MAX) {
+	    pci->admin_depth > ADMIN_DEPTH_MAX || pci->admin_sq % TDI_PAGE_SIZE ||
+	    pci->admin_cq % TDI_PAGE_SIZE || STRIDE(pci->config) > STRIDE_MAX) {
 		tn_pci_fatal(pci);
 		return;
 	}
@@ -183,7 +183,7 @@ static void write_register(struct tn_pci *pci, uint64_t offset, uint64_t value)
 			pci->admin_first = (uint32_t)value;
 		break;
 	case TDI_REG_ADMIN_TAIL:
-		/* Run by tn_pci_run(), after the store itself has been answered. A tail that can't be is ignored. */
+		/* Run by tn_pci_run() when the store has been answered. A tail that can't be is ignored. */
 		if (pci->status & TDI_STS_READY && (uint32_t)value - pci->next <= 1u << pci->admin_depth)
 			pci->tail = (uint32_t)value;
 		break;
@@ -213,7 +213,7 @@ static bool is_wide(uint64_t offset)
 	}
 }
 
-/* Which register an access is to, and which bits of it: false if it is of a form that has no effect. [REG-4] */
+/* Which register an access is to, and which bits of it; false: its form has no effect. [REG-4] */
 static bool decode(uint64_t offset, uint32_t bytes, uint64_t *at, unsigned int *shift)
 {
 	uint64_t base = offset & ~7ULL;
@@ -340,7 +340,8 @@ static void put_space(struct tn_pci *pci)
 	memset(pci->writable, 0, sizeof(pci->writable));
 	put(pci, PCI_VENDOR_ID, 2, TN_PCI_VENDOR, 0);
 	put(pci, PCI_DEVICE_ID, 2, TN_PCI_DEVICE, 0);
-	put(pci, PCI_COMMAND, 2, 0, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
+	put(pci, PCI_COMMAND, 2, 0,
+	    PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
 	    PCI_COMMAND_INTX_DISABLE);
 	put(pci, PCI_STATUS, 2, PCI_STATUS_CAP_LIST, 0);
 	put(pci, PCI_CLASS_REVISION, 4, TDI_PCI_CLASS << 8, 0);
@@ -356,8 +357,9 @@ static void put_space(struct tn_pci *pci)
 	put(pci, AT_EXPRESS + PCI_EXP_FLAGS, 2, 2 | PCI_EXP_TYPE_ENDPOINT << 4, 0);
 	put(pci, AT_EXPRESS + PCI_EXP_DEVCAP, 4, PCI_EXP_DEVCAP_RBER | PCI_EXP_DEVCAP_FLR, 0);
 	/* No-snoop and relaxed ordering read as zero and stay so. [REG-21] */
-	put(pci, AT_EXPRESS + PCI_EXP_DEVCTL, 2, 0, PCI_EXP_DEVCTL_CERE | PCI_EXP_DEVCTL_NFERE | PCI_EXP_DEVCTL_FERE |
-	    PCI_EXP_DEVCTL_URRE | PCI_EXP_DEVCTL_PAYLOAD | PCI_EXP_DEVCTL_READRQ);
+	put(pci, AT_EXPRESS + PCI_EXP_DEVCTL, 2, 0,
+	    PCI_EXP_DEVCTL_CERE | PCI_EXP_DEVCTL_NFERE | PCI_EXP_DEVCTL_FERE | PCI_EXP_DEVCTL_URRE |
+	    PCI_EXP_DEVCTL_PAYLOAD | PCI_EXP_DEVCTL_READRQ);
 	put(pci, AT_EXPRESS + PCI_EXP_LNKCAP, 4, PCI_EXP_LNKCAP_SLS_2_5GB | 1 << 4, 0);
 	put(pci, AT_EXPRESS + PCI_EXP_LNKSTA, 2, PCI_EXP_LNKSTA_CLS_2_5GB | PCI_EXP_LNKSTA_NLW_X1, 0);
 
@@ -370,7 +372,8 @@ static void put_space(struct tn_pci *pci)
 		put(pci, AT_MSI + PCI_MSI_DATA_64, 2, 0, 0xffff);
 	} else {
 		put(pci, AT_MSI, 2, PCI_CAP_ID_MSIX, 0);
-		put(pci, AT_MSI + PCI_MSIX_FLAGS, 2, TN_PCI_VECTORS - 1, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+		put(pci, AT_MSI + PCI_MSIX_FLAGS, 2, TN_PCI_VECTORS - 1,
+		    PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
 		put(pci, AT_MSI + PCI_MSIX_TABLE, 4, TN_PCI_MSIX_TABLE, 0);
 		put(pci, AT_MSI + PCI_MSIX_PBA, 4, TN_PCI_MSIX_PBA, 0);
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The PCI function in front of the device model: configuration space, registers, doorbells and the admin
- * queue, as Documentation/tdi/registers.rst says. Knows nothing of how its accesses get here; all calls come from
- * one thread.
+ * queue, as Documentation/tdi/registers.rst says. Knows nothing of how its accesses get here; all calls come
+ * from one thread.
  */
 #ifndef TN_ATTACH_PCI_H
 #define TN_ATTACH_PCI_H

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Attach point "unix": connections and messages; see unix.h, and Documentation/socket.rst for the protocol. One
- * thread runs all of this.
+ * Attach point "unix": connections and messages; see unix.h, and Documentation/socket.rst for the protocol.
+ * One thread runs all of this.
  */
 #include <errno.h>
 #include <signal.h>
@@ -349,7 +349,8 @@ static void serve_listen(struct tn_unix *attach)
 
 	if (fd >= 0)
 		tn_unix_adopt(attach, fd);
-	else if ((errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) && attach->clients)
+	else if ((errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) &&
+		 attach->clients)
 		attach->deaf = !epoll_ctl(attach->epoll, EPOLL_CTL_MOD, attach->listen, &none);
 }
 
@@ -415,12 +416,14 @@ int tn_unix_create(const struct tn_unix_options *options, struct tn_unix **resul
 		if (limit.rlim_max < needed)
 			limit.rlim_max = needed;
 		if (setrlimit(RLIMIT_NOFILE, &limit)) {
-			fprintf(stderr, "tenond: needs %llu open files; raise LimitNOFILE or lower --contexts-max\n",
+			fprintf(stderr,
+				"tenond: needs %llu open files; raise LimitNOFILE or lower --contexts-max\n",
 				(unsigned long long)needed);
 			return -EMFILE;
 		}
 	}
-	attach = aligned_alloc(TDI_PAGE_SIZE, (sizeof(*attach) + TDI_PAGE_SIZE - 1) & ~(size_t)(TDI_PAGE_SIZE - 1));
+	attach = aligned_alloc(TDI_PAGE_SIZE,
+			       (sizeof(*attach) + TDI_PAGE_SIZE - 1) & ~(size_t)(TDI_PAGE_SIZE - 1));
 	if (!attach)
 		return -ENOMEM;
 	memset(attach, 0, sizeof(*attach));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Attach point "unix": libtenon without a kernel module. Towards a client tenond plays the kernel (it owns all
- * pages and ids, keeps the limits, ends what a death leaves open); towards the device model it issues TDI
+ * Attach point "unix": libtenon without a kernel module. Towards a client tenond plays the kernel (it owns
+ * all pages and ids, keeps the limits, ends what a death leaves open); towards the device model it issues TDI
  * admin commands as a kernel does.
  */
 #ifndef TN_ATTACH_UNIX_H

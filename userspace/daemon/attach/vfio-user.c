@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
  * Attach point "vfio-user"; see vfio-user.h. The protocol is that of QEMU's vfio-user-pci, version 0.0: each
- * message is a struct head, then mostly the argument of a VFIO ioctl(). One thread runs all of this but the three
- * functions that workers call.
+ * message is a struct head, then mostly the argument of a VFIO ioctl(). One thread runs all of this but the
+ * three functions that workers call.
  *
- * What the peer says is checked. A message that can't be right ends the connection; one that is merely refused gets
- * an error. Memory is mapped only from a memfd sealed against shrinking: else the peer could take the pages away
- * under a running command, which would end tenond by SIGBUS.
+ * What the peer says is checked. A message that can't be right ends the connection; one that is merely
+ * refused gets an error. Memory is mapped only from a memfd sealed against shrinking: else the peer could
+ * take the pages away under a running command, which would end tenond by SIGBUS.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -212,7 +212,8 @@ static struct file *file_get(struct tn_vfu *attach, int fd, int *error)
 	if (fstat(fd, &stat) || stat.st_size <= 0)
 		return NULL;
 	for (file = attach->files; file; file = file->next)
-		if (file->dev == stat.st_dev && file->ino == stat.st_ino && file->bytes == (uint64_t)stat.st_size)
+		if (file->dev == stat.st_dev && file->ino == stat.st_ino &&
+		    file->bytes == (uint64_t)stat.st_size)
 			return file;
 	*error = -ENOSPC;
 	if (attach->file_count == FILES_MAX)
@@ -243,7 +244,8 @@ static bool is_sealed(struct tn_vfu *attach, int fd)
 	if ((seals >= 0 && seals & F_SEAL_SHRINK) || MUTANT(map_sealed))
 		return true;
 	if (!attach->told)
-		fprintf(stderr, "tenond: memory that the VMM shares isn't a sealed memfd and stays out of reach; "
+		fprintf(stderr,
+			"tenond: memory that the VMM shares isn't a sealed memfd and stays out of reach; "
 			"use memory-backend-memfd\n");
 	attach->told = true;
 	return false;
@@ -320,7 +322,8 @@ static int dma_unmap(struct tn_vfu *attach, const struct dma_unmap *unmap)
 	tn_device_freeze(attach->device);
 	tn_fault_unmap(attach->device, base, last);
 	whole = tn_device_lose(attach->device, base, last - base + 1 ? last - base + 1 : UINT64_MAX);
-	for (i = tn_space_find(space, base); i < space->regions && space->region[i].base <= last && !MUTANT(dma_unmap);)
+	for (i = tn_space_find(space, base);
+	     i < space->regions && space->region[i].base <= last && !MUTANT(dma_unmap);)
 		drop_region(attach, &space->region[i]);
 	tn_device_thaw(attach->device);
 	if (!whole)
@@ -338,7 +341,8 @@ static bool is_eventfd(int fd)
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	length = readlink(path, target, sizeof(target));
-	return length == (ssize_t)strlen("anon_inode:[eventfd]") && !memcmp(target, "anon_inode:[eventfd]", (size_t)length);
+	return length == (ssize_t)strlen("anon_inode:[eventfd]") &&
+	       !memcmp(target, "anon_inode:[eventfd]", (size_t)length);
 }
 
 /* From now on @fd, or -1, belongs to the vector. */
@@ -394,7 +398,10 @@ static int set_irqs(struct tn_vfu *attach, const struct vfio_irq_set *set)
 
 static bool send_all(struct tn_vfu *attach, const void *data, size_t bytes)
 {
-	struct pollfd wait[] = { { .fd = attach->fd, .events = POLLOUT }, { .fd = attach->stop, .events = POLLIN } };
+	struct pollfd wait[] = {
+		{ .fd = attach->fd, .events = POLLOUT },
+		{ .fd = attach->stop, .events = POLLIN },
+	};
 
 	while (bytes) {
 		ssize_t sent = send(attach->fd, data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -422,7 +429,8 @@ static bool ask(struct tn_vfu *attach, enum command command, uint64_t address)
 		.head = {
 			.id = attach->next_id++,
 			.command = (uint16_t)command,
-			.size = sizeof(struct head) + offsetof(struct dma_access, data) + (command == DMA_WRITE ? 4 : 0),
+			.size = sizeof(struct head) + offsetof(struct dma_access, data) +
+				(command == DMA_WRITE ? 4 : 0),
 		},
 		.access = { .address = address & ~3ULL, .count = 4, .data = 0xa5a5a5a5 },
 	};
@@ -460,7 +468,8 @@ int tn_vfu_dma(struct tn_vfu *attach, bool write, uint64_t address)
 
 /*
  * Ask the VMM for memory that an access of the function missed: what it answers doesn't matter, but its IOMMU
- * sees the address. A read, whatever the access was: a write would take effect if there is something after all.
+ * sees the address. A read, whatever the access was: a write would take effect if there is something after
+ * all.
  */
 static bool tell_misses(struct tn_vfu *attach)
 {
@@ -587,7 +596,8 @@ static int dispatch(struct tn_vfu *attach, uint32_t command, const void *data, s
 		[DEVICE_RESET] = 0,
 	};
 
-	if ((command != VERSION && !attach->negotiated) || (command < sizeof(least) && bytes < least[command]))
+	if ((command != VERSION && !attach->negotiated) ||
+	    (command < sizeof(least) && bytes < least[command]))
 		return -EPROTO;
 	if (attach->fd_count && command != DMA_MAP && command != SET_IRQS)
 		return -EPROTO;
@@ -679,7 +689,7 @@ static bool take_fds(struct tn_vfu *attach, struct msghdr *msg)
 	return fit;
 }
 
-/* Read on, up to the end of the head or of the message: so a descriptor belongs to the message it came with. */
+/* Read up to the end of the head or of the message: so a descriptor belongs to what it came with. */
 static bool serve_client(struct tn_vfu *attach)
 {
 	union {
@@ -785,8 +795,8 @@ int tn_vfu_serve(struct tn_vfu *attach, int stop_fd)
 			else if (event[i].data.ptr == &attach->faults)
 				tn_faults_serve();
 			else if (event[i].data.ptr == &attach->wake)
-				alive = read(attach->wake, &count, sizeof(count)) < 0 || !attach->negotiated ||
-					tell_misses(attach);
+				alive = read(attach->wake, &count, sizeof(count)) < 0 ||
+					!attach->negotiated || tell_misses(attach);
 			else if (attach->fd >= 0)
 				alive = serve_client(attach);
 			/* At once: what else is in the list may be the next connection. */

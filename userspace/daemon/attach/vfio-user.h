@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Attach point "vfio-user": the device as a PCIe function of a virtual machine. This is the protocol (framing,
- * descriptors, regions, interrupts, the map of guest memory); what the function does is in pci.c.
+ * Attach point "vfio-user": the device as a PCIe function of a virtual machine. This is the protocol
+ * (framing, descriptors, regions, interrupts, the map of guest memory); what the function does is in pci.c.
  *
- * One VMM at a time. The memory it shares is accessed directly, where and while it maps it; an access elsewhere
- * fails, and is sent to the VMM as a message, so that the IOMMU which it plays reports a fault.
+ * One VMM at a time. The memory it shares is accessed directly, where and while it maps it; an access
+ * elsewhere fails, and is sent to the VMM as a message, so that the IOMMU which it plays reports a fault.
  */
 #ifndef TN_ATTACH_VFIO_USER_H
 #define TN_ATTACH_VFIO_USER_H
