@@ -371,10 +371,10 @@ def vfio_user():
     def eq_create(number=0, at=RAM + 0x2000):
         return command(0x08, struct.pack('<IIQII', number, 5, at, 1, 0))
 
-    def made():
+    def made(at=RAM + 0x7000):
         queue = struct.pack('<IIIIIHBBQQQQ', 0, 0, 1, QUEUE_FIRST, 0, 0, 2, 0, RAM + 0x3000, RAM + 0x4000,
                             RAM + 0x5000, RAM + 0x6000)
-        buffer = struct.pack('<IIIIQQQI', 0, 1, 0x01000000, 7, 0x1000, 0, RAM + 0x7000, 63)
+        buffer = struct.pack('<IIIIQQQI', 0, 1, 0x01000000, 7, 0x1000, 0, at, 63)
         return [command(0x10, struct.pack('<I', 0), 1), eq_create(),
                 command(0x18, struct.pack('<III', 0, 0, 1), 1),
                 command(0x28, buffer), command(0x20, queue, 1)]
@@ -382,12 +382,15 @@ def vfio_user():
     producer = struct.pack('<I', QUEUE_FIRST) + b'\0' * 124 + struct.pack('<II', QUEUE_FIRST + 1, QUEUE_FIRST)
     alive = command(0x04)
     identify = command(0x01, struct.pack('<IIQI', 0, 0, 0xdead0000, 512))
-    created = enabled + store(0x3000, producer) + admin_run(made(), ADMIN_FIRST)
-    job = created
-    for i in range(4):
-        job += (store(0x4000 + 64 * i, fill(0x01000000, 0, 4096, i, 8)) +
-                store(0x3000, struct.pack('<I', QUEUE_FIRST + i + 1)) +
-                region_write(2, 0, QUEUE_FIRST + i + 1))
+    def fills(objects):
+        out = store(0x3000, producer) + admin_run(objects, ADMIN_FIRST)
+        for i in range(4):
+            out += (store(0x4000 + 64 * i, fill(0x01000000, 0, 4096, i, 8)) +
+                    store(0x3000, struct.pack('<I', QUEUE_FIRST + i + 1)) +
+                    region_write(2, 0, QUEUE_FIRST + i + 1))
+        return out
+
+    job = enabled + fills(made())
     end = [command(0x29, struct.pack('<III', 0, 1, 0x01000000)), command(0x21, struct.pack('<I', 0), 1),
            alive]
     infos = version + vfu(4, b'\0' * 16)
@@ -416,6 +419,7 @@ def vfio_user():
             'no-master': job + region_write(7, 4, 2, 2) + admin_run([alive], (ADMIN_FIRST + 5) % 2**32) +
                          master,
             'unmapped': job + dma_unmap() + region_write(2, 0, 0) + dma_map() + region_read(0, 0x0c, 4),
+            'read-only': enabled + dma_map(0x80000, 0x4000, carried=2) + fills(made(0x80000)) + vfu(13),
             'reset': job + region_write(0, 0x48, 0x74736572) + job,
             'flr': job + region_write(7, 0x48, 0x8000, 2) + region_read(7, 4, 2) + master,
             'disabled': job + region_write(0, 0x28, 0) + region_read(0, 0x0c, 4),

@@ -49,6 +49,7 @@ enum { REACHED_ASKED = DMA_READ, REACHED_ANSWERED = 12, REACHED_INTERRUPT = 17, 
 #define ROM_BYTE	0x5c
 #define IRQS		4
 #define MESSAGE_MAX	8192
+#define QUEUES		8		/* that are looked at */
 #define SERVES		5		/* after each step: for admin commands and DMA messages */
 
 struct head {
@@ -135,7 +136,19 @@ static void serve(void)
 	close(stop);
 }
 
-/* Until it has read all; and what this leads to. */
+static bool busy(void)
+{
+	bool any = false;
+	uint32_t i;
+
+	tn_device_lock(device);
+	for (i = 0; i < QUEUES; i++)
+		any |= device->queue[i] && !device->fenced && !tn_list_empty(&device->queue[i]->active);
+	tn_device_unlock(device);
+	return any;
+}
+
+/* Until it has read all; and what this leads to, but for commands that take long. */
 static void serve_all(const struct connection *c)
 {
 	int unread = 0, i;
@@ -149,6 +162,8 @@ static void serve_all(const struct connection *c)
 		bug("%d bytes aren't read", unread);
 	for (i = 0; i < SERVES; i++)
 		serve();
+	for (i = 0; i < 100 && busy(); i++)
+		usleep(20);
 }
 
 static void open_connection(struct connection *c)
@@ -405,7 +420,7 @@ static bool any_memory(void)
 
 	tn_device_lock(device);
 	any = device->space.regions > 0;
-	for (i = 0; i < 8; i++)
+	for (i = 0; i < QUEUES; i++)
 		if (device->queue[i]) {
 			reached(REACHED_QUEUE);
 			if (device->queue[i]->usage.commands[TDI_OP_FILL])
