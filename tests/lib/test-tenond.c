@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libtenon and a device, for real: each command end to end, waiting in all ways, limits in words, and the ends
- * of the device. The arguments are the path of tenond, which is started anew for each test, and ended and
- * killed; or those of a node and of its PCI device in sysfs, which is reset and at last removed.
+ * libtenon and a device, for real: each command end to end, waiting in all ways, limits in words, and the
+ * ends of the device. The arguments are the path of tenond, which is started anew for each test, and ended
+ * and killed; or those of a node and of its PCI device in sysfs, which is reset and at last removed.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -666,8 +666,8 @@ static void test_states(void **state)
 }
 
 /*
- * The host acknowledges one entry, looks again, and only then, while its store is still under way, the second is
- * written: nobody has been told of that, so an interrupt must come with the store. [EVQ-9]
+ * The host acknowledges one entry, looks again, and only then, while its store is still under way, the second
+ * is written: nobody has been told of that, so an interrupt must come with the store. [EVQ-9]
  */
 static void test_late_entry(void **state)
 {

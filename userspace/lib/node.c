@@ -92,8 +92,8 @@ static int call(struct tenon_context *c, unsigned long request, void *arg, const
 }
 
 /*
- * Of what was refused for a limit the kernel has the numbers. Those that are less than @least, what is needed in
- * any case, are of an earlier refusal: this time the kernel had no memory.
+ * Of what was refused for a limit the kernel has the numbers. Those that are less than @least, what is needed
+ * in any case, are of an earlier refusal: this time the kernel had no memory.
  */
 static int limited(struct tenon_context *c, int err, const char *limit, uint64_t least)
 {
@@ -166,7 +166,8 @@ static int node_usage(struct tenon_context *c, struct tdi_usage *usage)
 
 /* ------------------------------------------------------------------------------ buffers */
 
-static int buffer_call(struct tenon_context *c, const struct tenon_buffer *b, unsigned long request, void *arg)
+static int buffer_call(struct tenon_context *c, const struct tenon_buffer *b, unsigned long request,
+		       void *arg)
 {
 	int err = call(c, request, arg, "create a buffer");
 
