@@ -321,25 +321,36 @@ static unsigned char *buffer_memory(uint32_t handle)
 	return map(fd, info.size, PROT_READ | PROT_WRITE, 0, info.offset);
 }
 
+/*
+ * The pages that are free first have neighbours in use, so that the large buffer is in as many pieces as can
+ * be. Else the cost would tell how the kernel has booted.
+ */
+#define SINGLES	700
+
 static void bench_admin(void)
 {
-	unsigned char *memory, *other;
+	static uint32_t single[2 * SINGLES];
+	static unsigned char *memory[2 * SINGLES];
+	unsigned int i;
 
 	printf("# costs: buffers\n");
-	/* Pages come in turn, so that none is beside the next: as many pieces as can be, in every run. */
-	large = buffer_create(fd, LARGE);
-	memory = buffer_memory(large);
-	large_file = (int)make_file();
-	other = map(large_file, LARGE, PROT_READ | PROT_WRITE, 0, 0);
-	for (unsigned int i = 0; i < LARGE; i += PAGE) {
-		memory[i] = 1;
-		other[i] = 1;
+	result("buffer.create_2m_instructions", per_object(make_buffer, end_buffer, false),
+	       per_object(make_file, end_file, false));
+	for (i = 0; i < 2 * SINGLES; i++) {
+		single[i] = buffer_create(fd, PAGE);
+		memory[i] = buffer_memory(single[i]);
 	}
+	for (i = 0; i < 2 * SINGLES; i += 2) {
+		munmap(memory[i], PAGE);
+		end_buffer(single[i]);
+	}
+	large = buffer_create(fd, LARGE);
+	memset(buffer_memory(large), 1, LARGE);
+	large_file = (int)make_file();
+	memset(map(large_file, LARGE, PROT_READ | PROT_WRITE, 0, 0), 1, LARGE);
 	/* Makes the context, which nobody else shall pay for. */
 	end_map(make_map());
 
-	result("buffer.create_2m_instructions", per_object(make_buffer, end_buffer, false),
-	       per_object(make_file, end_file, false));
 	result("buffer.map_instructions", per_object(make_map, end_map, true),
 	       per_object(make_cpu_map, end_cpu_map, false));
 	printf("# costs: queues\n");
