@@ -267,6 +267,8 @@ static void watchdog(struct work_struct *work)
 	}
 	switch (c->ops->alive(c)) {
 	case 0:
+		/* Who waits for a notice that was lost has no command outstanding. */
+		c->ops->poll(c);
 		if (outstanding(c)) {
 			memset(&c->request.sqe, 0, sizeof(c->request.sqe));
 			c->request.sqe.opcode = TDI_ADMIN_KEEP_ALIVE;

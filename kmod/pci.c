@@ -368,6 +368,13 @@ static size_t eq_bytes(struct tenon_pci *t)
 	return max_t(size_t, PAGE_SIZE, sizeof(*t->eq) << t->eq_log2);
 }
 
+static void pci_poll(struct tenon_controller *c)
+{
+	struct tenon_pci *t = c->transport;
+
+	irq_wake_thread(t->irq, t);
+}
+
 /* The ring is made once; its interrupt thread reads it from here on. */
 static int eq_alloc(struct tenon_pci *t, u32 entries)
 {
@@ -421,6 +428,7 @@ static const struct tenon_transport_ops pci_ops = {
 	.doorbell_pfn = pci_doorbell_pfn,
 	.flush = pci_flush,
 	.alive = pci_alive,
+	.poll = pci_poll,
 	.fence_off = pci_fence_off,
 };
 

@@ -74,6 +74,7 @@ struct tenon_request {
  * @doorbell_pfn: page frame that a tenant may map to do so itself, or an error
  * @flush: every store to the device has arrived
  * @alive: 0, or -ENODEV gone, -EIO failed
+ * @poll: look at what an interrupt tells of, in case one was lost; doesn't sleep
  * @fence_off: end all its access to memory, for good until enable(). 0: proven [EOA-6]
  *
  * All but admin_* may sleep unless they say otherwise.
@@ -87,6 +88,7 @@ struct tenon_transport_ops {
 	int (*doorbell_pfn)(struct tenon_controller *c, u32 queue, unsigned long *pfn);
 	void (*flush)(struct tenon_controller *c);
 	int (*alive)(struct tenon_controller *c);
+	void (*poll)(struct tenon_controller *c);
 	int (*fence_off)(struct tenon_controller *c);
 };
 
