@@ -231,4 +231,18 @@ TEST_F(pages, nothing_left)
 	}
 }
 
+/* The doorbell of a queue that has ended is memory that nobody reads: the device's own reads as 0. [QUE-23] */
+TEST_F(pages, doorbell_taken_back)
+{
+	struct queue q;
+
+	ASSERT_EQ(0, queue_make(self->fd, 64, -1, &q));
+	*q.doorbell = 0x5a5a5a5a;
+	ASSERT_EQ(0, *q.doorbell);
+	ASSERT_EQ(0, queue_destroy(self->fd, q.made.queue));
+	*q.doorbell = 0x5a5a5a5a;
+	ASSERT_EQ(0x5a5a5a5a, *q.doorbell);
+	queue_unmap(&q);
+}
+
 TEST_HARNESS_MAIN
