@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: MIT
+/*
+ * faulty DEVICE DRIVER FIXTURE: tenond has each fault in turn, by the line protocol of Documentation/lab.rst, while
+ * tenants are at work. "survived" are those that nobody notices but who is hit, "ended" those that end all contexts.
+ * If this fails, one bad device, or one bad moment of a good one, takes down the host or all who use it.
+ */
+#include "survivor.h"
+
+static const char *address, *driver;
+
+/* The host has done it when this returns; false if it can't. */
+static bool fault(const char *words)
+{
+	int line = open("/dev/ttyS1", O_RDWR | O_NOCTTY);
+	char text[256];
+	size_t have;
+	bool good;
+
+	snprintf(text, sizeof(text), "FAULT %s\n", words);
+	/* The host reads whole lines, and other processes write there, too. */
+	if (line < 0 || write(line, text, strlen(text)) != (ssize_t)strlen(text))
+		return false;
+	do {
+		for (have = 0; have < sizeof(text) - 1 && read(line, text + have, 1) == 1; have++)
+			if (text[have] == '\n')
+				break;
+		text[have] = '\0';
+	} while (have && text[0] == ' ');
+	good = !strncmp(text, "ok", 2);
+	if (!good)
+		printf("# %s: %s\n", words, text);
+	close(line);
+	return good;
+}
+
+static bool put_word(const char *word, const char *directory, const char *file)
+{
+	char path[128];
+	bool good;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, file);
+	fd = open(path, O_WRONLY);
+	good = fd >= 0 && write(fd, word, strlen(word)) == (ssize_t)strlen(word);
+	close(fd);
+	return good;
+}
+
+static bool unbind(void)
+{
+	return put_word(address, driver, "unbind");
+}
+
+static bool bind(void)
+{
+	return put_word(address, driver, "bind");
+}
+
+struct team {
+	struct tenant *t;
+	pid_t child[TENANTS];
+};
+
+static bool team_wrong(const struct team *team)
+{
+	for (unsigned int i = 0; i < TENANTS; i++)
+		if (__atomic_load_n(&team->t[i].wrong, __ATOMIC_ACQUIRE))
+			return true;
+	return false;
+}
+
+/* All of them do this many commands more, or see this many files more to their end; false after LONG. */
+static bool team_goes_on(struct team *team, uint32_t commands, uint32_t lives)
+{
+	uint32_t done[TENANTS], seen[TENANTS];
+	int64_t end = now_ns() + LONG;
+
+	for (unsigned int i = 0; i < TENANTS; i++) {
+		done[i] = team->t[i].commands;
+		seen[i] = team->t[i].lives;
+	}
+	for (unsigned int i = 0; i < TENANTS; i++)
+		while (__atomic_load_n(&team->t[i].commands, __ATOMIC_ACQUIRE) - done[i] < commands ||
+		       __atomic_load_n(&team->t[i].lives, __ATOMIC_ACQUIRE) - seen[i] < lives) {
+			if (team_wrong(team) || now_ns() > end)
+				return false;
+			sleep_ms(1);
+		}
+	return true;
+}
+
+static bool team_start(struct team *team)
+{
+	team->t = shared_tenants();
+	for (unsigned int i = 0; i < TENANTS; i++) {
+		team->child[i] = fork();
+		if (!team->child[i])
+			survive(&team->t[i]);
+	}
+	return team_goes_on(team, 100, 0);
+}
+
+static bool team_stop(struct team *team)
+{
+	bool good = true;
+
+	for (unsigned int i = 0; i < TENANTS; i++) {
+		int status = 0;
+
+		__atomic_store_n(&team->t[i].stop, 1, __ATOMIC_RELEASE);
+		waitpid(team->child[i], &status, 0);
+		if (status)
+			printf("# tenant %u: status %#x, line %d, %d\n", i, status, team->t[i].wrong, team->t[i].detail);
+		good &= !status;
+	}
+	return good;
+}
+
+/* ------------------------------------------------------------------------- nobody but who is hit */
+
+FIXTURE(survived) {
+	int fd;
+	struct buffer a;
+	struct queue q;
+};
+
+FIXTURE_SETUP(survived)
+{
+	self->fd = node_open();
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, buffer_make(self->fd, PAGE, RW, &self->a));
+	ASSERT_EQ(0, queue_make(self->fd, 8, -1, &self->q));
+	put(&self->q, TDI_OP_NOP);
+	ASSERT_EQ(TDI_SC_OK, run(&self->q));
+}
+
+FIXTURE_TEARDOWN(survived)
+{
+	struct team team;
+
+	EXPECT_TRUE(fault("go"));
+	close(self->fd);
+	EXPECT_TRUE(team_start(&team));
+	EXPECT_TRUE(team_goes_on(&team, 100, 0));
+	EXPECT_TRUE(team_stop(&team));
+	EXPECT_TRUE(usable());
+}
+
+/* Who waits in the kernel comes back long before his deadline, if later than with an interrupt. */
+TEST_F(survived, interrupt_lost)
+{
+	for (unsigned int i = 0; i < 3; i++) {
+		int64_t deadline = now_ns() + 20 * SECOND;
+
+		ASSERT_TRUE(fault("irq lost 1"));
+		put(&self->q, TDI_OP_NOP);
+		ASSERT_EQ(0, submit(&self->q));
+		ASSERT_EQ(0, queue_wait(self->fd, self->q.made.queue, self->q.tail, deadline));
+		EXPECT_GT(deadline, now_ns());
+		take(&self->q);
+	}
+	/* That of an admin command. */
+	ASSERT_TRUE(fault("irq lost 1"));
+	ASSERT_EQ(0, buffer_unmap(self->fd, self->a.id));
+}
+
+TEST_F(survived, interrupt_late_or_for_nothing)
+{
+	ASSERT_TRUE(fault("irq late 30"));
+	for (unsigned int i = 0; i < 5; i++) {
+		ASSERT_TRUE(fault("irq spurious"));
+		put(&self->q, TDI_OP_NOP);
+		ASSERT_EQ(TDI_SC_OK, run(&self->q));
+	}
+	ASSERT_EQ(0, buffer_unmap(self->fd, self->a.id));
+}
+
+TEST_F(survived, stall)
+{
+	struct tdi_cqe cqe;
+
+	ASSERT_TRUE(fault("stall"));
+	put_fill(&self->q, self->a.id, 0, PAGE, 1);
+	ASSERT_EQ(0, submit(&self->q));
+	EXPECT_EQ(ETIME, queue_wait(self->fd, self->q.made.queue, self->q.tail, now_ns() + SECOND / 20));
+	/* What ends it doesn't wait for it, and then there is no access any more. */
+	ASSERT_EQ(0, buffer_unmap(self->fd, self->a.id));
+	ASSERT_EQ(0, queue_destroy(self->fd, self->q.made.queue));
+	ASSERT_TRUE(completed(&self->q));
+	cqe = take(&self->q);
+	EXPECT_TRUE(cqe.status == TDI_SC_ABORTED || cqe.status == TDI_SC_BUFFER_ID);
+	ASSERT_TRUE(fault("go"));
+	EXPECT_TRUE(all_bytes(self->a.data, 0, PAGE));
+}
+
+/* Completions that lie: the kernel takes nothing from them, only who is lied to may see wrong ones. */
+TEST_F(survived, completions)
+{
+	static const char *const lies[] = { "cqe sequence 500", "cqe user-data", "cqe twice", "cqe early", "cqe unsubmitted" };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(lies); i++) {
+		struct queue q;
+
+		ASSERT_EQ(0, queue_make(self->fd, 8, -1, &q));
+		ASSERT_TRUE(fault(lies[i]));
+		put(&q, TDI_OP_NOP);
+		ASSERT_EQ(0, submit(&q));
+		queue_wait(self->fd, q.made.queue, q.tail, now_ns() + SECOND / 10);
+		EXPECT_EQ(0, queue_kick(self->fd, q.made.queue));
+		EXPECT_EQ(0, queue_destroy(self->fd, q.made.queue));
+		queue_unmap(&q);
+		put(&self->q, TDI_OP_NOP);
+		EXPECT_EQ(TDI_SC_OK, run(&self->q));
+	}
+}
+
+/* Events that lie are hints to look at something that isn't there; the one that was lost for it comes late. */
+TEST_F(survived, events)
+{
+	static const char *const lies[] = { "event id", "event id 1000", "event type", "event type 6" };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(lies); i++) {
+		struct tdi_cqe cqe;
+
+		ASSERT_TRUE(fault(lies[i]));
+		put(&self->q, TDI_OP_NOP);
+		ASSERT_EQ(0, submit(&self->q));
+		while (!completed(&self->q))
+			sched_yield();
+		ASSERT_EQ(0, finish(&self->q, &cqe));
+	}
+}
+
+/* DMA to where nothing is mapped: the IOMMU stops it and says so. */
+TEST_F(survived, dma)
+{
+	ASSERT_TRUE(fault("dma write 0xdead0000"));
+	ASSERT_TRUE(fault("dma read 0xbeef0000"));
+	put(&self->q, TDI_OP_NOP);
+	EXPECT_EQ(TDI_SC_OK, run(&self->q));
+}
+
+/* A write to a buffer that was unmapped doesn't arrive, wherever the page is now. */
+TEST_F(survived, after_unmap)
+{
+	memset(self->a.data, 0x42, PAGE);
+	ASSERT_TRUE(fault("after-unmap"));
+	ASSERT_EQ(0, buffer_unmap(self->fd, self->a.id));
+	sleep_ms(50);
+	EXPECT_TRUE(all_bytes(self->a.data, 0x42, PAGE));
+	ASSERT_TRUE(fault("after-unmap"));
+	ASSERT_EQ(0, queue_destroy(self->fd, self->q.made.queue));
+	sleep_ms(50);
+	EXPECT_EQ(TDI_FIRST_INDEX(8) + 1, self->q.device->fetched);
+}
+
+/* ------------------------------------------------------------------------- the end of all contexts */
+
+FIXTURE(ended) {
+	struct team team;
+};
+
+FIXTURE_SETUP(ended)
+{
+	ASSERT_TRUE(usable());
+	ASSERT_TRUE(team_start(&self->team));
+}
+
+FIXTURE_TEARDOWN(ended)
+{
+	/* With the fault gone, and the driver bound anew if there was no other way, all works. */
+	EXPECT_TRUE(team_goes_on(&self->team, 100, 0));
+	EXPECT_TRUE(team_stop(&self->team));
+	EXPECT_TRUE(usable());
+}
+
+TEST_F(ended, fatal)
+{
+	ASSERT_TRUE(fault("fatal"));
+	EXPECT_TRUE(team_goes_on(&self->team, 0, 1));
+}
+
+/* All ones: the tenants are told; when it is back it is bound anew. */
+TEST_F(ended, gone)
+{
+	ASSERT_TRUE(fault("gone"));
+	EXPECT_TRUE(team_goes_on(&self->team, 0, 1));
+	EXPECT_FALSE(usable());
+	ASSERT_TRUE(fault("back"));
+	ASSERT_TRUE(unbind());
+	ASSERT_TRUE(bind());
+}
+
+/* An admin completion that can't be one: what it was for is unknown, so the controller is reset. */
+TEST_F(ended, admin_lies)
+{
+	static const char *const lies[] = { "admin command", "admin status" };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(lies); i++) {
+		int fd = node_open(), error;
+		struct buffer a;
+
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, buffer_make(fd, PAGE, RW, &a));
+		ASSERT_TRUE(fault(lies[i]));
+		error = buffer_unmap(fd, a.id);
+		EXPECT_TRUE(error == EIO || error == ETIMEDOUT || error == EPROTO || error == 0)
+			TH_LOG("%s: %s", lies[i], strerror(error));
+		close(fd);
+		ASSERT_TRUE(fault("go"));
+		EXPECT_TRUE(team_goes_on(&self->team, 100, 0));
+	}
+}
+
+/* Reset when it doesn't come up again: who is there is told, who opens it is told; and when it does, it works. */
+TEST_F(ended, never_ready)
+{
+	ASSERT_TRUE(fault("not-ready"));
+	ASSERT_TRUE(fault("fatal"));
+	EXPECT_TRUE(team_goes_on(&self->team, 0, 1));
+	sleep_ms(100);
+	EXPECT_FALSE(usable());
+	ASSERT_TRUE(fault("go"));
+	ASSERT_TRUE(unbind());
+	ASSERT_TRUE(bind());
+}
+
+int main(int argc, char **argv)
+{
+	char *run[] = { argv[0], "-f", argc == 4 ? argv[3] : "", NULL };
+
+	if (argc != 4)
+		return KSFT_FAIL;
+	address = argv[1];
+	driver = argv[2];
+	return test_harness_run(3, run);
+}
