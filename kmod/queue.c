@@ -806,6 +806,8 @@ static int wait_sleep(struct tenon_queue *q, u32 target, ktime_t deadline)
 	for (;;) {
 		prepare_to_wait(&q->wait, &entry, TASK_INTERRUPTIBLE);
 		arm(q, target);
+		/* It may sleep if the queue is dead: it is awake then, and this goes round once more. */
+		sched_annotate_sleep();
 		ret = wait_look(q, target);
 		if (ret != -EAGAIN)
 			break;
