@@ -27,8 +27,6 @@
  * @id: buffer id
  * @listed: a tenant may name it; else the device may still know it, no more
  * @unproven: counted as such: the device may still access the pages
- * @dir: what the device may do
- * @sgt: the part that is mapped, with DMA addresses
  * @blocks: array that the device reads, or NULL if one block is all
  * @blocks_bytes: its size
  * @blocks_dma: its address for the device
@@ -40,8 +38,6 @@ struct tenon_map {
 	u32 id;
 	bool listed;
 	bool unproven;
-	enum dma_data_direction dir;
-	struct sg_table sgt;
 	__le64 *blocks;
 	size_t blocks_bytes;
 	dma_addr_t blocks_dma;
@@ -51,10 +47,16 @@ struct tenon_map {
  * struct tenon_gem - a buffer
  * @base: owns the memory of this; first, since the helper frees it
  * @charged: bytes of it
+ * @lock: of the next two; taken below a context's lock
+ * @maps: that use @sgt
+ * @sgt: its pages, with DMA addresses, while @maps isn't 0
  */
 struct tenon_gem {
 	struct drm_gem_shmem_object base;
 	u64 charged;
+	struct mutex lock;	/* see above */
+	unsigned int maps;
+	struct sg_table sgt;
 };
 
 static inline struct tenon_gem *to_tenon_gem(struct drm_gem_object *gem)
@@ -90,6 +92,7 @@ struct drm_gem_object *tenon_gem_create(struct drm_device *drm, size_t size)
 	if (!gem)
 		return ERR_PTR(-ENOMEM);
 	gem->base.base.funcs = &gem_funcs;
+	mutex_init(&gem->lock);
 	return &gem->base.base;
 }
 
@@ -160,61 +163,112 @@ u64 tenon_buffer_max(const struct tenon_context *x)
 
 /* ---------------------------------------------------------------------------------- mappings */
 
-static int map_pages(struct tenon_context *x, struct tenon_map *m, u64 first, u64 count)
+/*
+ * All maps of an object share its DMA mapping: with one for each, a tenant could pile up mappings of the same
+ * page, which a kernel that checks the use of DMA warns of. Under a context's lock, which keeps the
+ * controller's device there. It is for that device: the node's own is no bus master.
+ */
+static int dma_get(struct tenon_context *x, struct drm_gem_object *gem)
 {
-	struct page **pages = to_drm_gem_shmem_obj(m->gem)->pages;
-	int ret;
+	struct tenon_gem *g = to_tenon_gem(gem);
+	int ret = 0;
 
-	ret = sg_alloc_table_from_pages(&m->sgt, pages + first, count, 0, count << PAGE_SHIFT,
-					GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (ret)
-		return ret;
-	/* For the controller's device: the node's own is no bus master. */
-	ret = dma_map_sgtable(x->controller->dev, &m->sgt, m->dir, DMA_ATTR_NO_WARN);
-	if (ret)
-		sg_free_table(&m->sgt);
+	mutex_lock(&g->lock);
+	if (!g->maps) {
+		ret = sg_alloc_table_from_pages(&g->sgt, g->base.pages, gem->size >> PAGE_SHIFT, 0, gem->size,
+						GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+		if (ret)
+			goto unlock;
+		ret = dma_map_sgtable(x->controller->dev, &g->sgt, DMA_BIDIRECTIONAL, DMA_ATTR_NO_WARN);
+		if (ret) {
+			/* Whatever it says: EIO means something else here. */
+			ret = -ENOMEM;
+			sg_free_table(&g->sgt);
+			goto unlock;
+		}
+	}
+	g->maps++;
+unlock:
+	mutex_unlock(&g->lock);
 	return ret;
 }
 
-static void unmap_pages(struct tenon_context *x, struct tenon_map *m)
+static void dma_put(struct tenon_context *x, struct drm_gem_object *gem)
 {
-	dma_unmap_sgtable(x->controller->dev, &m->sgt, m->dir, DMA_ATTR_NO_WARN);
-	sg_free_table(&m->sgt);
+	struct tenon_gem *g = to_tenon_gem(gem);
+
+	mutex_lock(&g->lock);
+	if (!--g->maps) {
+		dma_unmap_sgtable(x->controller->dev, &g->sgt, DMA_BIDIRECTIONAL, DMA_ATTR_NO_WARN);
+		sg_free_table(&g->sgt);
+	}
+	mutex_unlock(&g->lock);
+}
+
+/**
+ * struct span - segments that a part of an object lies in
+ * @sg: the first
+ * @count: how many
+ * @at: address of the part's first byte
+ */
+struct span {
+	struct scatterlist *sg;
+	unsigned int count;
+	u64 at;
+};
+
+static struct span find_span(struct sg_table *sgt, u64 offset, u64 bytes)
+{
+	struct span r = { };
+	struct scatterlist *sg;
+	unsigned int i;
+	u64 sum = 0;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		if (sum < offset + bytes && sum + sg_dma_len(sg) > offset) {
+			if (!r.count) {
+				r.sg = sg;
+				r.at = sg_dma_address(sg) + offset - sum;
+			}
+			r.count++;
+		}
+		sum += sg_dma_len(sg);
+	}
+	return r;
 }
 
 /* The largest block, as a shift, such that each begins and ends where a segment may. */
-static unsigned int block_shift(struct sg_table *sgt)
+static unsigned int block_shift(const struct span *r)
 {
 	struct scatterlist *sg;
 	u64 edges = 0;
 	unsigned int i;
 
-	for_each_sgtable_dma_sg(sgt, sg, i) {
+	for_each_sg(r->sg, sg, r->count, i) {
 		if (i)
 			edges |= sg_dma_address(sg);
-		if (i + 1 < sgt->nents)
+		if (i + 1 < r->count)
 			edges |= sg_dma_address(sg) + sg_dma_len(sg);
 	}
 	return __ffs64(edges);
 }
 
-static int map_blocks(struct tenon_context *x, struct tenon_map *m, u64 offset, u64 bytes,
+static int map_blocks(struct tenon_context *x, struct tenon_map *m, const struct span *r, u64 bytes,
 		      struct tdi_admin_buffer *b)
 {
 	struct device *dev = x->controller->dev;
-	dma_addr_t base = sg_dma_address(m->sgt.sgl), at;
-	unsigned int shift = block_shift(&m->sgt), i;
+	unsigned int shift = block_shift(r), i;
 	struct scatterlist *sg;
-	u64 first, count, n = 0;
+	u64 first, count, at, n = 0;
 
-	first = (base & (BIT_ULL(shift) - 1)) + offset;
+	first = r->at & (BIT_ULL(shift) - 1);
 	count = (first + bytes + BIT_ULL(shift) - 1) >> shift;
 	m->blocks_bytes = array_size(count, sizeof(*m->blocks));
 	m->blocks = alloc_pages_exact(m->blocks_bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN | __GFP_ZERO);
 	if (!m->blocks)
 		return -ENOMEM;
-	for_each_sgtable_dma_sg(&m->sgt, sg, i) {
-		at = round_down(sg_dma_address(sg), BIT_ULL(shift));
+	for_each_sg(r->sg, sg, r->count, i) {
+		at = round_down(i ? sg_dma_address(sg) : r->at, BIT_ULL(shift));
 		for (; at < sg_dma_address(sg) + sg_dma_len(sg) && n < count; at += BIT_ULL(shift))
 			m->blocks[n++] = cpu_to_le64(at);
 	}
@@ -236,22 +290,24 @@ static void unmap_blocks(struct tenon_context *x, struct tenon_map *m)
 	free_pages_exact(m->blocks, m->blocks_bytes);
 }
 
-/* @offset is that of the first byte in the first page that is mapped. */
-static int describe(struct tenon_context *x, struct tenon_map *m, u64 offset, u64 bytes, u32 flags,
-		    struct tdi_admin_buffer *b)
+static int describe(struct tenon_context *x, struct tenon_map *m, struct sg_table *sgt, u64 offset, u64 bytes,
+		    u32 flags, struct tdi_admin_buffer *b)
 {
+	struct span r = find_span(sgt, offset, bytes);
+	u64 first = r.at & (TDI_PAGE_SIZE - 1);
+
 	b->context = cpu_to_le32(x->id);
 	b->context_generation = cpu_to_le32(x->generation);
 	b->buffer = cpu_to_le32(m->id);
 	b->length = cpu_to_le64(bytes);
-	if (m->sgt.nents > 1) {
+	if (r.count > 1) {
 		b->flags = cpu_to_le32(flags);
-		return map_blocks(x, m, offset, bytes, b);
+		return map_blocks(x, m, &r, bytes, b);
 	}
 	b->flags = cpu_to_le32(flags | TDI_BUFFER_INLINE);
-	b->shift = cpu_to_le32(max(TDI_PAGE_SHIFT, order_base_2(offset + bytes)));
-	b->first = cpu_to_le64(offset);
-	b->address = cpu_to_le64(sg_dma_address(m->sgt.sgl));
+	b->shift = cpu_to_le32(max(TDI_PAGE_SHIFT, order_base_2(first + bytes)));
+	b->first = cpu_to_le64(first);
+	b->address = cpu_to_le64(r.at - first);
 	return 0;
 }
 
@@ -260,7 +316,7 @@ static void map_free(struct tenon_context *x, struct tenon_map *m)
 	trace_tenon_buffer_release(x, m->id);
 	if (m->blocks)
 		unmap_blocks(x, m);
-	unmap_pages(x, m);
+	dma_put(x, m->gem);
 	drm_gem_shmem_unpin(to_drm_gem_shmem_obj(m->gem));
 	drm_gem_object_put(m->gem);
 	kfree(m);
@@ -295,19 +351,11 @@ static void id_free(struct tenon_context *x, struct tenon_map *m)
 
 /* ------------------------------------------------------------------------------------- ioctls */
 
-static enum dma_data_direction direction(u32 flags)
-{
-	if (!(flags & TDI_BUFFER_WRITE))
-		return DMA_TO_DEVICE;
-	return flags & TDI_BUFFER_READ ? DMA_BIDIRECTIONAL : DMA_FROM_DEVICE;
-}
-
 /* Under the context's lock; takes over @gem, pinned and with a reference, if it returns 0 or sets @kept. */
 static int buffer_map(struct tenon_context *x, struct drm_gem_object *gem, struct drm_tenon_buffer_map *args,
 		      bool *kept)
 {
 	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_BUFFER_MAP };
-	u64 first = args->offset >> PAGE_SHIFT, last = (args->offset + args->bytes - 1) >> PAGE_SHIFT;
 	struct tenon_map *m;
 	int ret;
 
@@ -318,14 +366,13 @@ static int buffer_map(struct tenon_context *x, struct drm_gem_object *gem, struc
 	if (!m)
 		return -ENOMEM;
 	m->gem = gem;
-	m->dir = direction(args->flags);
 	ret = id_alloc(x, m);
 	if (ret)
 		goto free;
-	ret = map_pages(x, m, first, last - first + 1);
+	ret = dma_get(x, gem);
 	if (ret)
 		goto free_id;
-	ret = describe(x, m, offset_in_page(args->offset), args->bytes, args->flags, &sqe.buffer);
+	ret = describe(x, m, &to_tenon_gem(gem)->sgt, args->offset, args->bytes, args->flags, &sqe.buffer);
 	if (ret)
 		goto unmap;
 	ret = tenon_context_admin(x, &sqe, true);
@@ -343,7 +390,7 @@ static int buffer_map(struct tenon_context *x, struct drm_gem_object *gem, struc
 	if (m->blocks)
 		unmap_blocks(x, m);
 unmap:
-	unmap_pages(x, m);
+	dma_put(x, gem);
 free_id:
 	id_free(x, m);
 free:

@@ -384,6 +384,14 @@ int tenon_controller_start(struct tenon_controller *c)
 	return 0;
 }
 
+/* The host goes down or another kernel takes over: the device must be off memory by then. */
+void tenon_controller_shutdown(struct tenon_controller *c)
+{
+	mutex_lock(&c->lock);
+	take_down(c, TENON_GONE);
+	mutex_unlock(&c->lock);
+}
+
 /*
  * End it, before its transport goes. Returns whether the device has certainly no access to memory any more;
  * else nothing that it knows of may ever be used again [EOA-7].

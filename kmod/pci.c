@@ -592,6 +592,13 @@ static void tenon_pci_remove(struct pci_dev *pdev)
 		pci_free(t);
 }
 
+static void tenon_pci_shutdown(struct pci_dev *pdev)
+{
+	struct tenon_pci *t = pci_get_drvdata(pdev);
+
+	tenon_controller_shutdown(t->controller);
+}
+
 /* Somebody resets the function, by sysfs for example: what is on it ends, then it starts anew. */
 static void tenon_pci_reset_prepare(struct pci_dev *pdev)
 {
@@ -623,5 +630,6 @@ struct pci_driver tenon_pci_driver = {
 	.id_table = tenon_pci_ids,
 	.probe = tenon_pci_probe,
 	.remove = tenon_pci_remove,
+	.shutdown = tenon_pci_shutdown,
 	.err_handler = &tenon_pci_errors,
 };

@@ -12,6 +12,7 @@
  *	tenon_controller.lock	bring-up, reset and removal: one of them at a time
  *	tenon_context.lock	a context's objects and its one admin command in flight; held while the device
  *				answers, which the admin time-out bounds
+ *	tenon_gem.lock		an object's DMA mapping
  *	tenon_controller.log_lock  the page that the device writes logs to
  *	tenon_queue.end_lock	the kernel as writer of a dead queue's CQ
  *	tenon_controller.admin_lock  spinlock: the transport's admin queue, and whether it takes commands
@@ -175,6 +176,7 @@ struct tenon_controller *tenon_controller_create(struct device *dev, const struc
 						 void *transport);
 int tenon_controller_start(struct tenon_controller *c);
 bool tenon_controller_remove(struct tenon_controller *c);
+void tenon_controller_shutdown(struct tenon_controller *c);
 void tenon_controller_put(struct tenon_controller *c);
 void tenon_controller_reset(struct tenon_controller *c, const char *why);
 void tenon_controller_reset_begin(struct tenon_controller *c);

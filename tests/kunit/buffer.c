@@ -81,16 +81,17 @@ static u32 expect_described(struct kunit *test, struct tenon_context *x, const s
 {
 	struct tenon_map m = { .id = TDI_BUFFER_ID(3, 4) };
 	struct tdi_admin_buffer b = { };
+	struct sg_table sgt;
 	struct scatterlist *sg;
 	unsigned int i;
 	u64 o;
 
-	KUNIT_ASSERT_EQ(test, sg_alloc_table(&m.sgt, count, GFP_KERNEL), 0);
-	for_each_sg(m.sgt.sgl, sg, count, i) {
+	KUNIT_ASSERT_EQ(test, sg_alloc_table(&sgt, count, GFP_KERNEL), 0);
+	for_each_sg(sgt.sgl, sg, count, i) {
 		sg_dma_address(sg) = s[i].at;
 		sg_dma_len(sg) = s[i].bytes;
 	}
-	KUNIT_ASSERT_EQ(test, describe(x, &m, offset, bytes, TDI_BUFFER_READ, &b), 0);
+	KUNIT_ASSERT_EQ(test, describe(x, &m, &sgt, offset, bytes, TDI_BUFFER_READ, &b), 0);
 
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(b.context), 5);
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(b.context_generation), 6);
@@ -120,7 +121,7 @@ static u32 expect_described(struct kunit *test, struct tenon_context *x, const s
 	}
 	if (m.blocks)
 		unmap_blocks(x, &m);
-	sg_free_table(&m.sgt);
+	sg_free_table(&sgt);
 	return le32_to_cpu(b.shift);
 }
 

@@ -62,6 +62,12 @@ void tn_queue_stop(struct tn_queue *queue, enum tdi_stop_reason reason, uint64_t
 		device->options.stopped(device->options.attach, queue->id);
 }
 
+/* What wakes the device: on a transport with registers a doorbell, else a kick. */
+static uint32_t tn_need(const struct tn_device *device)
+{
+	return device->accepted & TDI_F_EVENT_QUEUES ? TDI_NEED_DOORBELL : TDI_NEED_DOORBELL | TDI_NEED_KICK;
+}
+
 /* Stop polling a queue that has been idle for long. [QUE-5] */
 static void idle(struct tn_queue *queue, uint64_t now)
 {
@@ -71,7 +77,7 @@ static void idle(struct tn_queue *queue, uint64_t now)
 		return;
 	if (MUTANT(idle_look))
 		sched_yield();	/* else what is lost would be lost too seldom */
-	if (tenon_ring_park(queue->producer, queue->page, TDI_NEED_KICK | TDI_NEED_DOORBELL, queue->done) &&
+	if (tenon_ring_park(queue->producer, queue->page, tn_need(queue->context->device), queue->done) &&
 	    !MUTANT(idle_look)) {
 		tenon_store(&queue->page->flags, 0);
 		return;
@@ -257,7 +263,7 @@ void tn_queue_park(struct tn_queue *queue, uint64_t now)
 		usleep(20);	/* else what is lost would be lost too seldom */
 	/* A host that signals reads the flag after its store: set it, barrier, look again. [SEM-4] */
 	tenon_ring_park(queue->producer, queue->page,
-			MUTANT(park_flags) ? 0 : TDI_NEED_KICK | TDI_NEED_DOORBELL, 0);
+			MUTANT(park_flags) ? 0 : tn_need(device), 0);
 	status = tn_exec_step(&queue->context->table, &queue->exec, NULL);
 	if (status != TN_PARK && !MUTANT(park_look)) {
 		tn_queue_unpark(queue, now);
