@@ -58,10 +58,7 @@ registers()
 rounds() { if [ -n "$long" ]; then echo 1000; else echo "$1"; fi; }
 
 bound() { [ -e "$DRIVER/$1" ]; }
-un# rounds N: how many of them there are to be.
-rounds() { if [ -n "$long" ]; then echo 1000; else echo "$1"; fi; }
-
-bound() { [ ! -e "$DRIVER/$1" ]; }
+unbound() { [ ! -e "$DRIVER/$1" ]; }
 # Waits for a device to be unplugged.
 gone() { [ "$(await sh -c "[ -e /sys/bus/pci/devices/$1 ] || echo gone")" = gone ]; }
 logged() { dmesg | grep -qF "$1"; }
