@@ -3,9 +3,15 @@
  * Commands, honest ones: each kind, by doorbell and by QUEUE_KICK, waited for in the kernel, by eventfd and by
  * polling. If this fails, no tenant can use the device as <drm/tenon_drm.h> says.
  */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "tenon.h"
 
@@ -202,6 +208,51 @@ TEST_F(tenant, ten_thousand)
 			ASSERT_TRUE(all_bytes(self->a.data + 4 * (index % 1024), (uint8_t)index, 4));
 		}
 	}
+}
+
+/* No system call from the first command to the last: any but exit would kill it. */
+static void filtered(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_exit_group, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	struct sock_fprog program = { .len = ARRAY_SIZE(code), .filter = code };
+	int fd = node_open();
+	struct queue q;
+
+	if (fd < 0 || queue_make(fd, 64, -1, &q) || !q.doorbell || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		_exit(1);
+	for (unsigned int i = 0; i < 10000; i++) {
+		uint32_t need;
+
+		put(&q, TDI_OP_NOP);
+		need = tenon_ring_publish(q.producer, q.device, q.kernel, q.tail);
+		if (need & TDI_NEED_KICK)
+			_exit(2);
+		if (need)
+			*q.doorbell = q.tail;
+		while (!completed(&q))
+			;
+		if (take(&q).status != TDI_SC_OK)
+			_exit(3);
+	}
+	_exit(0);
+}
+
+TEST_F(tenant, no_system_call)
+{
+	pid_t child = fork();
+	int status;
+
+	ASSERT_LE(0, child);
+	if (!child)
+		filtered();
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
 /* The smallest and the largest queue. */

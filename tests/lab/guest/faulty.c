@@ -1,37 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
  * faulty DEVICE DRIVER FIXTURE: tenond has each fault in turn, by the line protocol of Documentation/lab.rst, while
- * tenants are at work. "survived" are those that nobody notices but who is hit, "ended" those that end all contexts.
+ * tenants are at work. "survived" are those that nobody notices but who is hit, "ended" those that end all contexts,
+ * "unproven" those after which the device may still access memory.
  * If this fails, one bad device, or one bad moment of a good one, takes down the host or all who use it.
  */
 #include "survivor.h"
 
 static const char *address, *driver;
-
-/* The host has done it when this returns; false if it can't. */
-static bool fault(const char *words)
-{
-	int line = open("/dev/ttyS1", O_RDWR | O_NOCTTY);
-	char text[256];
-	size_t have;
-	bool good;
-
-	snprintf(text, sizeof(text), "FAULT %s\n", words);
-	/* The host reads whole lines, and other processes write there, too. */
-	if (line < 0 || write(line, text, strlen(text)) != (ssize_t)strlen(text))
-		return false;
-	do {
-		for (have = 0; have < sizeof(text) - 1 && read(line, text + have, 1) == 1; have++)
-			if (text[have] == '\n')
-				break;
-		text[have] = '\0';
-	} while (have && text[0] == ' ');
-	good = !strncmp(text, "ok", 2);
-	if (!good)
-		printf("# %s: %s\n", words, text);
-	close(line);
-	return good;
-}
 
 static bool put_word(const char *word, const char *directory, const char *file)
 {
@@ -44,6 +20,15 @@ static bool put_word(const char *word, const char *directory, const char *file)
 	good = fd >= 0 && write(fd, word, strlen(word)) == (ssize_t)strlen(word);
 	close(fd);
 	return good;
+}
+
+/* A file of the function's in sysfs. */
+static const char *address_file(const char *name)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "%s/%s", address, name);
+	return path;
 }
 
 static bool unbind(void)
@@ -323,6 +308,92 @@ TEST_F(ended, never_ready)
 	ASSERT_TRUE(fault("go"));
 	ASSERT_TRUE(unbind());
 	ASSERT_TRUE(bind());
+}
+
+/* ------------------------------------------------------- what may still be accessed isn't given back */
+
+FIXTURE(unproven) {
+	struct team team;
+};
+
+FIXTURE_SETUP(unproven)
+{
+	ASSERT_TRUE(team_start(&self->team));
+}
+
+FIXTURE_TEARDOWN(unproven)
+{
+	EXPECT_TRUE(usable());
+}
+
+static long long attribute(const char *name)
+{
+	char path[128], text[32] = "";
+	glob_t found;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/auxiliary/devices/tenon.partition.*/%s", name);
+	if (glob(path, 0, NULL, &found))
+		return -1;
+	fd = open(found.gl_pathv[0], O_RDONLY);
+	globfree(&found);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return -1;
+	close(fd);
+	return atoll(text);
+}
+
+/*
+ * The device fails, and neither a controller reset nor one of the function is seen to end: tenants are told as ever,
+ * but nothing that the device knew of is free again, though all files are closed, until a reset works. [EOA-5, EOA-7]
+ */
+TEST_F(unproven, kept)
+{
+	int64_t end = now_ns() + 2 * LONG;
+	int fd;
+
+	ASSERT_TRUE(fault("no-reset"));
+	ASSERT_TRUE(fault("no-flr"));
+	ASSERT_TRUE(fault("fatal"));
+	while (attribute("unproven_pages") <= 0 && now_ns() < end)
+		sleep_ms(100);
+	/* Of each tenant a buffer of 16 pages, and a queue of 1 + 16 + 1 + 8. */
+	EXPECT_EQ(TENANTS * 42, attribute("unproven_pages"));
+	EXPECT_TRUE(team_stop(&self->team));
+	sleep_ms(500);
+	EXPECT_EQ(TENANTS * 42, attribute("unproven_pages"));
+	EXPECT_EQ(TENANTS * 16 * PAGE, attribute("buffer_bytes"));
+	EXPECT_EQ(TENANTS, attribute("contexts"));
+	fd = node_open();
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(EIO, queue_create(fd, 8, -1, &(struct queue){ 0 }));
+	close(fd);
+
+	ASSERT_TRUE(fault("go"));
+	ASSERT_TRUE(put_word("1", "/sys/bus/pci/devices", address_file("reset")));
+	EXPECT_EQ(0, attribute("unproven_pages"));
+	EXPECT_EQ(0, attribute("buffer_bytes"));
+	EXPECT_EQ(0, attribute("contexts"));
+}
+
+/* No admin command is answered: who asks is told after the device's own time-out, and a reset follows. [ADM-18] */
+TEST_F(unproven, admin_stalled)
+{
+	struct buffer a;
+	int fd = node_open(), error;
+
+	ASSERT_LE(0, fd);
+	ASSERT_TRUE(fault("stall admin"));
+	error = buffer_make(fd, PAGE, RW, &a);
+	EXPECT_TRUE(went(error))
+		TH_LOG("%s", strerror(error));
+	close(fd);
+	EXPECT_TRUE(team_goes_on(&self->team, 0, 1));
+	ASSERT_TRUE(fault("go"));
+	ASSERT_TRUE(unbind());
+	ASSERT_TRUE(bind());
+	EXPECT_TRUE(team_goes_on(&self->team, 100, 0));
+	EXPECT_TRUE(team_stop(&self->team));
 }
 
 int main(int argc, char **argv)

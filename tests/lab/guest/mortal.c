@@ -132,6 +132,21 @@ static void remove_and_rescan(void)
 	put_word("1", "/sys/bus/pci/rescan");
 }
 
+/* By the hot-plug controller, and another comes. */
+static void unplug_and_plug(void)
+{
+	int64_t end = now_ns() + LONG;
+	int fd = -1;
+
+	if (!fault("unplug") || !fault("plug"))
+		return;
+	while (fd < 0 && now_ns() < end) {
+		sleep_ms(10);
+		fd = node_open();
+	}
+	close(fd);
+}
+
 /* Takes the device away and gives it back under load, @rounds times; false if something went wrong. */
 static bool go(void (*away)(void))
 {
@@ -197,6 +212,11 @@ TEST(unbound)
 TEST(reset)
 {
 	EXPECT_TRUE(go(function_reset));
+}
+
+TEST(unplugged)
+{
+	EXPECT_TRUE(go(unplug_and_plug));
 }
 
 TEST(removed)

@@ -296,17 +296,14 @@ HELPER struct tdi_sqe *put_wait(struct queue *q, uint32_t buffer, uint64_t offse
 	return sqe;
 }
 
-/*
- * Submit all that was put, and tell the device if it asks for that. On PCI a doorbell tells it as well as a kick,
- * which is the kernel's store to the same doorbell; a dead queue is kicked.
- */
+/* Submit all that was put, and tell the device in the way that it asks for [QUE-18]. */
 HELPER int submit(struct queue *q)
 {
 	uint32_t need = tenon_ring_publish(q->producer, q->device, q->kernel, q->tail);
 
 	if (!need)
 		return 0;
-	if (!q->doorbell || q->kernel->flags & (TDI_KERNEL_DEAD | TDI_KERNEL_FORCE_KICK))
+	if (!q->doorbell || need & TDI_NEED_KICK)
 		return queue_kick(q->fd, q->made.queue);
 	*q->doorbell = q->tail;
 	return 0;
