@@ -233,7 +233,7 @@ static void submit_when_dead(struct kunit *test)
 	tenon_queue_put(q);
 }
 
-/* With a CQ that can't be, all that the ring can hold is ended, up to the tail. [TKO-7] */
+/* With a CQ that can't be, all that the ring can hold is ended, up to the tail. [TKO-3, TKO-7] */
 static void take_over_lie(struct kunit *test)
 {
 	u32 entries, lie, i;
