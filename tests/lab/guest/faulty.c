@@ -296,7 +296,7 @@ TEST_F(ended, admin_lies)
 		/* Whoever it was that got the answer to another's question. */
 		while (!i && attribute("resets") == resets && now_ns() < end)
 			sleep_ms(10);
-		EXPECT_EQ(resets + !i, attribute("resets"));
+		EXPECT_TRUE(i || attribute("resets") > resets);
 		close(fd);
 		ASSERT_TRUE(fault("go"));
 		EXPECT_TRUE(team_goes_on(&self->team, 100, 0));
