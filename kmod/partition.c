@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Partitions: each is an auxiliary device below its controller, with a DRM device of its own, so that a
- * container is granted exactly one device number. (There is one for now, which owns all.)
+ * container is granted exactly one device number. (There is one, which owns all.)
  */
 #include <linux/device.h>
 #include <linux/idr.h>
