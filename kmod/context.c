@@ -204,6 +204,8 @@ void tenon_context_end(struct tenon_context *x, bool proven)
 /* It will never be proven: the pages stay allocated for ever, the rest may go. Under lock. */
 void tenon_context_forget(struct tenon_context *x)
 {
+	/* So are the buffers that they belong to, and what those need. */
+	drm_dev_get(x->drm);
 	if (xa_cmpxchg(&x->controller->contexts, x->id, x, NULL, 0) == x)
 		tenon_context_put(x);
 }

@@ -32,7 +32,7 @@
  * @doorbells_at: its address
  * @stride: log2 of the doorbell stride in units of 4 KiB
  * @cap: TDI_REG_CAP
- * @irq: vector 0
+ * @irq: vector 0, 0 until it is requested
  * @admin_sq: ring of 1 << @admin_log2 commands, as the next
  * @admin_cq: and their completions
  * @admin_sq_dma: address for the device
@@ -531,6 +531,7 @@ static int tenon_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct device *dev = &pdev->dev;
 	struct tenon_pci *t;
+	bool proven;
 	int ret;
 
 	BUILD_BUG_ON(sizeof(*t->admin_sq) << ADMIN_DEPTH_LOG2 > PAGE_SIZE);
@@ -556,25 +557,24 @@ static int tenon_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSIX | PCI_IRQ_MSI);
 	if (ret < 0) {
 		dev_err_probe(dev, ret, "has no interrupt\n");
-		goto put_controller;
+		goto remove_controller;
 	}
-	t->irq = pci_irq_vector(pdev, 0);
-	ret = request_threaded_irq(t->irq, NULL, pci_thread, IRQF_ONESHOT, "tenon", t);
+	ret = request_threaded_irq(pci_irq_vector(pdev, 0), NULL, pci_thread, IRQF_ONESHOT, "tenon", t);
 	if (ret)
-		goto put_controller;
+		goto remove_controller;
+	t->irq = pci_irq_vector(pdev, 0);
 	pci_set_drvdata(pdev, t);
 	ret = tenon_controller_start(t->controller);
 	if (!ret)
 		return 0;
 
-	if (!tenon_controller_remove(t->controller)) {
-		t->eq = NULL;
-		t->admin_cq = NULL;
-		t->admin_sq = NULL;
-	}
-	free_irq(t->irq, t);
-put_controller:
+remove_controller:
+	proven = tenon_controller_remove(t->controller);
+	if (t->irq)
+		free_irq(t->irq, t);
 	tenon_controller_put(t->controller);
+	if (!proven)
+		return ret;
 free_dma:
 	pci_free(t);
 	return ret;
