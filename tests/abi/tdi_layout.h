@@ -175,12 +175,20 @@ SIZE(tdi_admin_group, 56);
 MEMBER(tdi_admin_group, group, 0, 4);
 MEMBER(tdi_admin_group, weight, 4, 2);
 MEMBER(tdi_admin_group, priority, 6, 1);
-MEMBER(tdi_admin_group, units, 7, 1);
+MEMBER(tdi_admin_group, reserved0, 7, 1);
 MEMBER(tdi_admin_group, quantum_ns, 8, 8);
 MEMBER(tdi_admin_group, max_command_ns, 16, 8);
 MEMBER(tdi_admin_group, busy_max_ns, 24, 8);
 MEMBER(tdi_admin_group, busy_period_ns, 32, 8);
-MEMBER(tdi_admin_group, reserved, 40, 16);
+MEMBER(tdi_admin_group, units, 40, 4);
+MEMBER(tdi_admin_group, reserved1, 44, 4);
+MEMBER(tdi_admin_group, reserved2, 48, 8);
+
+SIZE(tdi_admin_destroy, 56);
+MEMBER(tdi_admin_destroy, id, 0, 4);
+MEMBER(tdi_admin_destroy, reserved0, 4, 4);
+MEMBER(tdi_admin_destroy, usage, 8, 8);
+MEMBER(tdi_admin_destroy, reserved1, 16, 40);
 
 SIZE(tdi_admin_context, 56);
 MEMBER(tdi_admin_context, context, 0, 4);
@@ -241,6 +249,7 @@ MEMBER(tdi_admin_sqe, feature, 8, 56);
 MEMBER(tdi_admin_sqe, abort, 8, 56);
 MEMBER(tdi_admin_sqe, eq, 8, 56);
 MEMBER(tdi_admin_sqe, group, 8, 56);
+MEMBER(tdi_admin_sqe, destroy, 8, 56);
 MEMBER(tdi_admin_sqe, context, 8, 56);
 MEMBER(tdi_admin_sqe, queue, 8, 56);
 MEMBER(tdi_admin_sqe, buffer, 8, 56);
@@ -290,16 +299,17 @@ MEMBER(tdi_identify, model, 160, 64);
 MEMBER(tdi_identify, firmware, 224, 32);
 MEMBER(tdi_identify, reserved, 256, 256);
 
-SIZE(tdi_usage, 752);
+SIZE(tdi_usage, 760);
 MEMBER(tdi_usage, busy_ns, 0, 8);
 MEMBER(tdi_usage, wait_ns, 8, 8);
 MEMBER(tdi_usage, bytes_read, 16, 8);
 MEMBER(tdi_usage, bytes_written, 24, 8);
 MEMBER(tdi_usage, energy_nj, 32, 8);
 MEMBER(tdi_usage, errors, 40, 8);
-MEMBER(tdi_usage, commands, 48, 64);
-MEMBER(tdi_usage, wait_hist, 112, 320);
-MEMBER(tdi_usage, service_hist, 432, 320);
+MEMBER(tdi_usage, throttled_ns, 48, 8);
+MEMBER(tdi_usage, commands, 56, 64);
+MEMBER(tdi_usage, wait_hist, 120, 320);
+MEMBER(tdi_usage, service_hist, 440, 320);
 
 SIZE(tdi_queue_status, 16);
 MEMBER(tdi_queue_status, queue, 0, 4);
@@ -395,8 +405,8 @@ SIZE(tenon_reply_status, 1080);
 MEMBER(tenon_reply_status, head, 0, 40);
 MEMBER(tenon_reply_status, status, 40, 1040);
 
-SIZE(tenon_reply_usage, 792);
+SIZE(tenon_reply_usage, 800);
 MEMBER(tenon_reply_usage, head, 0, 40);
-MEMBER(tenon_reply_usage, usage, 40, 752);
+MEMBER(tenon_reply_usage, usage, 40, 760);
 
 #endif /* TDI_LAYOUT_H */

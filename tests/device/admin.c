@@ -796,7 +796,7 @@ static void test_identify(void **state)
 	sqe.data.bytes = sizeof(id);
 	admin_ok(h, &sqe);
 	memcpy(&id, h->data.host, sizeof(id));
-	assert_int_equal(id.version, 0x00000001);
+	assert_int_equal(id.version, 0x00000002);
 	assert_int_equal(id.vendor, 0);
 	assert_int_equal(id.device, 0);
 	assert_int_equal(id.features, TDI_F_TENSOR);

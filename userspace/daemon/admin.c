@@ -74,7 +74,7 @@ static int group_fields(struct admin *admin)
 	const struct tdi_admin_group *group = &admin->sqe->group;
 
 	/* TDI_F_FAIR isn't offered, so its fields are reserved. [NEG-3] */
-	if (group->weight || group->priority || group->units || group->busy_max_ns || group->busy_period_ns ||
+	if (group->weight || group->priority || group->reserved0 || group->busy_max_ns || group->busy_period_ns ||
 	    !ZERO_AFTER(admin->sqe, group.busy_period_ns))
 		return TDI_AS_RESERVED;
 	return TDI_AS_OK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tenon Device Interface (TDI) 0.1: what host and controller share.
+ * Tenon Device Interface (TDI) 0.2: what host and controller share.
  *
  * The normative text is Documentation/tdi/; a rule there is named where it decides something here, as
  * [QUE-3]. All fields are little endian. A field called reserved is written as zero and checked by
@@ -14,7 +14,7 @@
 #include <linux/types.h>
 
 #define TDI_VERSION_MAJOR	0
-#define TDI_VERSION_MINOR	1
+#define TDI_VERSION_MINOR	2
 #define TDI_VERSION(major, minor) (((major) << 16) | (minor))
 
 /* Every size and alignment of TDI is in units of this page, whatever the host's own page size is. */
@@ -455,27 +455,54 @@ struct tdi_admin_eq {
 };
 
 /**
- * struct tdi_admin_group - GROUP_CREATE, GROUP_MODIFY, GROUP_DESTROY
+ * struct tdi_admin_group - GROUP_CREATE, GROUP_MODIFY
  * @group: id, below max_groups
  * @weight: 1 to 10000; with TDI_F_FAIR, else 0
- * @priority: 0 low, 1 normal, 2 high, 3 realtime; with TDI_F_FAIR, else 0
- * @units: execution units that the group may use, 0 for all; with TDI_F_FAIR, else 0
+ * @priority: enum tdi_priority; with TDI_F_FAIR, else 0
+ * @reserved0: 0
  * @quantum_ns: longest time that it holds the device while another queue waits, 0 for the default
  * @max_command_ns: longest execution of what can't yield, 0 for none
- * @busy_max_ns: per @busy_period_ns; with TDI_F_FAIR, else 0
- * @busy_period_ns: with TDI_F_FAIR, else 0
- * @reserved: 0
+ * @busy_max_ns: per @busy_period_ns, 0 for no cap; with TDI_F_FAIR, else 0
+ * @busy_period_ns: 0 if and only if @busy_max_ns is; with TDI_F_FAIR, else 0
+ * @units: execution units that the group may use, 0 for all; with TDI_F_FAIR, else 0
+ * @reserved1: 0
+ * @reserved2: 0
  */
 struct tdi_admin_group {
 	__le32 group;
 	__le16 weight;
 	__u8 priority;
-	__u8 units;
+	__u8 reserved0;
 	__le64 quantum_ns;
 	__le64 max_command_ns;
 	__le64 busy_max_ns;
 	__le64 busy_period_ns;
-	__le64 reserved[2];
+	__le32 units;
+	__le32 reserved1;
+	__le64 reserved2;
+};
+
+enum tdi_priority {
+	TDI_PRIORITY_LOW	= 0,
+	TDI_PRIORITY_NORMAL	= 1,
+	TDI_PRIORITY_HIGH	= 2,
+	TDI_PRIORITY_REALTIME	= 3,
+};
+
+#define TDI_WEIGHT_MAX		10000
+
+/**
+ * struct tdi_admin_destroy - GROUP_DESTROY, CONTEXT_DESTROY, QUEUE_DESTROY
+ * @id: of the object
+ * @reserved0: 0
+ * @usage: where its last struct tdi_usage goes, 0 for nowhere [MET-12]
+ * @reserved1: 0
+ */
+struct tdi_admin_destroy {
+	__le32 id;
+	__le32 reserved0;
+	__le64 usage;
+	__le64 reserved1[5];
 };
 
 struct tdi_admin_context {
@@ -489,7 +516,7 @@ struct tdi_admin_context {
 #define TDI_QUEUE_RESTARTABLE	(1u << 0)	/* with TDI_F_RESTARTABLE */
 
 /**
- * struct tdi_admin_queue - QUEUE_CREATE; DESTROY and RESET use @queue alone
+ * struct tdi_admin_queue - QUEUE_CREATE; RESET uses @queue alone
  * @queue: id, below max_queues; with the generation in the head of the command
  * @context: the context that it belongs to
  * @context_generation: that of the context
@@ -580,6 +607,7 @@ struct tdi_admin_sqe {
 		struct tdi_admin_abort abort;
 		struct tdi_admin_eq eq;
 		struct tdi_admin_group group;
+		struct tdi_admin_destroy destroy;
 		struct tdi_admin_context context;
 		struct tdi_admin_queue queue;
 		struct tdi_admin_buffer buffer;
@@ -702,6 +730,7 @@ struct tdi_usage {
 	__le64 bytes_written;
 	__le64 energy_nj;	/* with TDI_F_ENERGY */
 	__le64 errors;		/* commands that did not end OK */
+	__le64 throttled_ns;	/* group: it had a ready queue, but no tokens; else 0 [MET-13] */
 	__le64 commands[TDI_USAGE_KINDS];
 	__le64 wait_hist[TDI_USAGE_BUCKETS];
 	__le64 service_hist[TDI_USAGE_BUCKETS];

@@ -91,4 +91,4 @@ fault()
 
 MEMORY=$(pci 1234:1111)
 CLASS=$(pci 1af4:1042)
-TDI_LOW=0x6e6f6e54 TDI_HIGH=0x30494454 TDI_0_1=1	# signature and version
+TDI_LOW=0x6e6f6e54 TDI_HIGH=0x30494454 TDI_0_2=2	# signature and version
