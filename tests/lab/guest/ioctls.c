@@ -104,12 +104,12 @@ static void query(void)
 	ok("QUERY of the size", !error(DRM_IOCTL_TENON_QUERY, &query) && query.size == sizeof(room[0]));
 	memset(room, 0xff, sizeof(room));
 	query.pointer = (uintptr_t)room;
-	ok("QUERY", !error(DRM_IOCTL_TENON_QUERY, &query) && room[0].tdi_version == TDI_VERSION(0, 1) &&
+	ok("QUERY", !error(DRM_IOCTL_TENON_QUERY, &query) && room[0].tdi_version == TDI_VERSION(0, 2) &&
 	   room[0].reserved == 0 && room[1].reserved == 0xffffffff);
 	memset(room, 0xff, sizeof(room));
 	query.size = sizeof(word);
 	ok("QUERY with less room", !error(DRM_IOCTL_TENON_QUERY, &query) && query.size == sizeof(room[0]) &&
-	   room[0].tdi_version == TDI_VERSION(0, 1) && room[0].reserved == 0xffffffff);
+	   room[0].tdi_version == TDI_VERSION(0, 2) && room[0].reserved == 0xffffffff);
 	query.size = sizeof(room);
 	ok("QUERY with more room", !error(DRM_IOCTL_TENON_QUERY, &query) && room[0].reserved == 0 &&
 	   room[1].tdi_version == 0 && room[1].reserved == 0);
