@@ -189,6 +189,7 @@ static void refused(struct host *h, struct world *w, const struct before *b, con
 #define MAP_BYTES BYTES(buffer.context), BYTES(buffer.context_generation), BYTES(buffer.buffer), \
 	BYTES(buffer.flags), BYTES(buffer.length), BYTES(buffer.first), BYTES(buffer.address), \
 	BYTES(buffer.shift)
+#define DESTROY_BYTES BYTES(generation), BYTES(destroy.id), BYTES(destroy.usage)
 #define BYTES_MAX 12
 
 /*
@@ -210,16 +211,16 @@ static const struct {
 			   BYTES(group.max_command_ns) },
 	[GROUP_MODIFY] = { BYTES(generation), BYTES(group.group), BYTES(group.quantum_ns),
 			   BYTES(group.max_command_ns) },
-	[GROUP_DESTROY] = { BYTES(generation), BYTES(group.group) },
+	[GROUP_DESTROY] = { DESTROY_BYTES },
 	[CONTEXT_CREATE] = { BYTES(generation), BYTES(context.context), BYTES(context.group),
 			     BYTES(context.group_generation) },
-	[CONTEXT_DESTROY] = { BYTES(generation), BYTES(context.context) },
+	[CONTEXT_DESTROY] = { DESTROY_BYTES },
 	[CONTEXT_RESET] = { BYTES(generation), BYTES(context.context) },
 	/* Without EVENT_QUEUES and RESTARTABLE so are eq, moderation_ns and flags. */
 	[QUEUE_CREATE] = { BYTES(generation), BYTES(queue.queue), BYTES(queue.context),
 			   BYTES(queue.context_generation), BYTES(queue.first), BYTES(queue.depth_log2),
 			   BYTES(queue.producer), BYTES(queue.sq), BYTES(queue.device), BYTES(queue.cq) },
-	[QUEUE_DESTROY] = { BYTES(generation), BYTES(queue.queue) },
+	[QUEUE_DESTROY] = { DESTROY_BYTES },
 	[QUEUE_RESET] = { BYTES(generation), BYTES(queue.queue) },
 	[MAP_INLINE] = { MAP_BYTES },
 	[MAP_BLOCKS] = { MAP_BYTES },
@@ -365,6 +366,8 @@ static const struct wrong wrongs[] = {
 	{ GROUP_MODIFY, R_ID_1, TDI_AS_ID, 0, { SET(group.group, TN_MAX_GROUPS) } },
 	{ GROUP_MODIFY, R_GENERATION_1, TDI_AS_GENERATION, 0, { SET(generation, GROUP_GEN(GROUP) + 1) } },
 	{ GROUP_MODIFY, R_RESERVED, TDI_AS_RESERVED, 0, { SET(group.priority, 1) } },
+	{ GROUP_DESTROY, R_FIELD, TDI_AS_FIELD, OFFSET(destroy.usage), { SET(destroy.usage, NOWHERE + 4) } },
+	{ GROUP_DESTROY, R_ADDRESS, TDI_AS_ADDRESS, 0, { SET(destroy.usage, NOWHERE) } },
 	{ GROUP_DESTROY, R_ID_1, TDI_AS_ID, 0, { SET(group.group, GROUP_NEW) } },
 	{ GROUP_DESTROY, R_ID_1, TDI_AS_ID, 0, { SET(group.group, TN_MAX_GROUPS) } },
 	{ GROUP_DESTROY, R_GENERATION_1, TDI_AS_GENERATION, 0, { SET(generation, 1) } },
@@ -378,6 +381,8 @@ static const struct wrong wrongs[] = {
 	{ CONTEXT_CREATE, R_ID_2, TDI_AS_ID, 0, { SET(context.group, TN_MAX_GROUPS) } },
 	{ CONTEXT_CREATE, R_GENERATION_2, TDI_AS_GENERATION, 0, { SET(context.group_generation, 0) } },
 	{ CONTEXT_CREATE, R_RESERVED, TDI_AS_RESERVED, 0, { SET(context.reserved1[4], 1) } },
+	{ CONTEXT_DESTROY, R_FIELD, TDI_AS_FIELD, OFFSET(destroy.usage), { SET(destroy.usage, NOWHERE + 4) } },
+	{ CONTEXT_DESTROY, R_ADDRESS, TDI_AS_ADDRESS, 0, { SET(destroy.usage, NOWHERE) } },
 	{ CONTEXT_DESTROY, R_ID_1, TDI_AS_ID, 0, { SET(context.context, CONTEXT_NEW) } },
 	{ CONTEXT_DESTROY, R_ID_1, TDI_AS_ID, 0, { SET(context.context, TN_MAX_CONTEXTS) } },
 	{ CONTEXT_DESTROY, R_GENERATION_1, TDI_AS_GENERATION, 0, { SET(generation, 0) } },
@@ -407,6 +412,8 @@ static const struct wrong wrongs[] = {
 	{ QUEUE_CREATE, R_ADDRESS, TDI_AS_ADDRESS, 0, { SET(queue.cq, 0xfffffffffffff000) } },
 	/* The rings would run over the end of their memory. */
 	{ QUEUE_CREATE, R_ADDRESS, TDI_AS_ADDRESS, 0, { SET(queue.depth_log2, 7) } },
+	{ QUEUE_DESTROY, R_FIELD, TDI_AS_FIELD, OFFSET(destroy.usage), { SET(destroy.usage, NOWHERE + 4) } },
+	{ QUEUE_DESTROY, R_ADDRESS, TDI_AS_ADDRESS, 0, { SET(destroy.usage, NOWHERE) } },
 	{ QUEUE_DESTROY, R_ID_1, TDI_AS_ID, 0, { SET(queue.queue, QUEUE_NEW) } },
 	{ QUEUE_DESTROY, R_ID_1, TDI_AS_ID, 0, { SET(queue.queue, TN_MAX_QUEUES) } },
 	{ QUEUE_DESTROY, R_GENERATION_1, TDI_AS_GENERATION, 0, { SET(generation, QUEUE_GEN(QUEUE) + 1) } },

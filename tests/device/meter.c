@@ -561,6 +561,66 @@ static void test_books(void **state)
 	memory_close(&m);
 }
 
+/* DESTROY with a place for the last usage: what it wrote there. */
+static void destroy(struct host *h, struct tdi_admin_sqe sqe, struct tdi_usage *usage)
+{
+	const size_t at = 8;
+
+	memset(h->data.host, 0xee, h->data.bytes);
+	sqe.destroy.usage = h->data.address + at;
+	admin_ok(h, &sqe);
+	memcpy(usage, h->data.host + at, sizeof(*usage));
+	assert_int_equal(h->data.host[at - 1], 0xee);
+	assert_int_equal(h->data.host[at + sizeof(*usage)], 0xee);
+}
+
+/*
+ * Queues, context and group are destroyed while commands are under way: the last usage has those, too, as
+ * their CQEs tell. [MET-12]
+ */
+static void test_last_usage(void **state)
+{
+	struct host *h = *state;
+	struct tdi_usage usage;
+	struct sums sums[3] = { 0 }, all = { 0 };
+	struct endless e;
+	struct queue q[3];
+	uint32_t i;
+
+	group_create(h, 2, 0);
+	context_create(h, 2, 2);
+	endless_open(h, &e, 2, TDI_BUFFER_ID(3, 1));
+	for (i = 0; i < 3; i++) {
+		struct tdi_sqe sqe = bad();
+
+		queue_open(h, &q[i], 10 + i, 2, 3);
+		submit(&q[i], &sqe);
+		reap_and_account(&q[i], &sums[i]);
+		sqe = endless_fill(&e, 1);
+		until_begun(&q[i], submit(&q[i], &sqe));
+	}
+	sleep_ns(3000000);
+	destroy(h, cmd_queue(TDI_ADMIN_QUEUE_DESTROY, 10), &usage);
+	reap_and_account(&q[0], &sums[0]);
+	assert_int_equal(q[0].cqe.status, TDI_SC_ABORTED);
+	assert_usage(&usage, &sums[0]);
+	destroy(h, cmd_context(TDI_ADMIN_CONTEXT_DESTROY, 2), &usage);
+	for (i = 1; i < 3; i++) {
+		reap_and_account(&q[i], &sums[i]);
+		assert_int_equal(q[i].cqe.status, TDI_SC_ABORTED);
+	}
+	for (i = 0; i < 3; i++)
+		sums_add(&all, &sums[i]);
+	assert_usage(&usage, &all);
+	destroy(h, cmd_group(TDI_ADMIN_GROUP_DESTROY, 2), &usage);
+	assert_usage(&usage, &all);
+	for (i = 0; i < 3; i++) {
+		queue_forget(&q[i]);
+		queue_free_areas(&q[i]);
+	}
+	endless_close(&e);
+}
+
 /* What was read and written, by commands that did it. [MET-4] */
 static void test_bytes(void **state)
 {
@@ -759,6 +819,7 @@ int main(void)
 		TEST_VIRTUAL(test_books),
 		{ "test_books_real", test_books, setup_real, teardown, NULL },
 		{ "test_books_two", test_books, setup_two, teardown, NULL },
+		TEST_REAL(test_last_usage),
 		TEST_REAL(test_bytes),
 		TEST_VIRTUAL(test_only_up),
 		TEST_VIRTUAL(test_parked_virtual),

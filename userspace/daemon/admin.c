@@ -67,6 +67,18 @@ void *tn_admin_find(const struct admin *admin, enum object kind, uint32_t id, ui
 	return *status ? NULL : object;
 }
 
+/* Of GROUP_DESTROY, CONTEXT_DESTROY and QUEUE_DESTROY. */
+static int destroy_fields(struct admin *admin)
+{
+	const struct tdi_admin_destroy *command = &admin->sqe->destroy;
+
+	if (command->reserved0 || !ZERO_AFTER(admin->sqe, destroy.usage))
+		return TDI_AS_RESERVED;
+	if (command->usage % 8)
+		return FIELD(admin, destroy.usage);
+	return TDI_AS_OK;
+}
+
 /* --------------------------------------------------------------------------------- groups */
 
 static int group_fields(struct admin *admin)
@@ -121,15 +133,17 @@ static int group_modify(struct admin *admin)
 static int group_destroy(struct admin *admin)
 {
 	struct tn_group *group;
-	int status;
+	int status = destroy_fields(admin);
 
-	if (!ZERO_AFTER(admin->sqe, group.group))
-		return TDI_AS_RESERVED;
-	group = tn_admin_find(admin, GROUP, admin->sqe->group.group, admin->sqe->generation, &status);
+	if (!status)
+		group = tn_admin_find(admin, GROUP, admin->sqe->destroy.id, admin->sqe->generation, &status);
 	if (status)
 		return status;
 	if (group->contexts && !MUTANT(group_busy))
 		return TDI_AS_BUSY;
+	status = tn_admin_last_usage(admin, &group->usage);
+	if (status)
+		return status;
 	if (!MUTANT(usage_of_group))
 		admin->device->log.busy_ns += group->usage.busy_ns; /* the controller's sum never goes back */
 	group->live = false;
@@ -262,13 +276,29 @@ static int queue_create(struct admin *admin)
 	return TDI_AS_OK;
 }
 
+/* With the context held. While fenced its CQ can't be reached. */
+static void end(struct tn_queue *queue)
+{
+	struct tn_device *device = queue->context->device;
+
+	if (!device->fenced)
+		tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(device));
+}
+
+static void end_all(struct tn_context *context)
+{
+	struct tn_list *node;
+
+	for (node = context->queues.next; node != &context->queues; node = node->next)
+		end(tn_entry(node, struct tn_queue, member));
+}
+
 /* With the context held. */
 static void queue_free(struct tn_queue *queue)
 {
 	struct tn_context *context = queue->context;
 
-	if (!context->device->fenced)
-		tn_queue_end_current(queue, TDI_SC_ABORTED, tn_device_now(context->device));
+	end(queue);
 	tn_list_del(&queue->park);
 	tn_arbiter_remove(queue);
 	tn_latch_drop(context->device, &queue->due);
@@ -288,30 +318,24 @@ static int queue_destroy(struct admin *admin)
 {
 	struct tn_context *context;
 	struct tn_queue *queue;
-	int status;
+	int status = destroy_fields(admin);
 
-	if (!ZERO_AFTER(admin->sqe, queue.queue))
-		return TDI_AS_RESERVED;
-	queue = tn_admin_find(admin, QUEUE, admin->sqe->queue.queue, admin->sqe->generation, &status);
+	if (!status)
+		queue = tn_admin_find(admin, QUEUE, admin->sqe->destroy.id, admin->sqe->generation, &status);
+	if (!status)
+		status = tn_admin_last_usage(admin, NULL);
 	if (status)
 		return status;
 	context = queue->context;
 	if (!MUTANT(destroy_waits))
 		tn_context_hold(context);
+	if (!MUTANT(last_usage))
+		end(queue);
+	tn_admin_last_usage(admin, &queue->usage);
 	queue_free(queue);
 	if (!MUTANT(destroy_waits))
 		tn_context_release(context);
 	return TDI_AS_OK;
-}
-
-/* With the context held. */
-static void end_all(struct tn_context *context)
-{
-	struct tn_list *node;
-
-	for (node = context->queues.next; node != &context->queues; node = node->next)
-		tn_queue_end_current(tn_entry(node, struct tn_queue, member), TDI_SC_ABORTED,
-				     tn_device_now(context->device));
 }
 
 static int queue_reset(struct admin *admin)
@@ -494,16 +518,21 @@ static void context_free(struct tn_context *context)
 
 static int context_destroy(struct admin *admin)
 {
+	struct tdi_usage usage = { 0 };
 	struct tn_context *context;
-	int status;
+	int status = destroy_fields(admin);
 
-	if (!ZERO_AFTER(admin->sqe, context.context))
-		return TDI_AS_RESERVED;
-	context = tn_admin_find(admin, CONTEXT, admin->sqe->context.context, admin->sqe->generation, &status);
+	if (!status)
+		context = tn_admin_find(admin, CONTEXT, admin->sqe->destroy.id, admin->sqe->generation, &status);
+	if (!status)
+		status = tn_admin_last_usage(admin, NULL);
 	if (status)
 		return status;
 	if (!MUTANT(context_waits))
 		tn_context_hold(context);
+	end_all(context);
+	tn_context_usage(context, &usage);
+	tn_admin_last_usage(admin, &usage);
 	context_free(context);
 	return TDI_AS_OK;
 }

@@ -32,5 +32,9 @@ void *tn_admin_find(const struct admin *admin, enum object kind, uint32_t id, ui
 /* log.c */
 int tn_admin_identify(struct admin *admin);
 int tn_admin_get_log(struct admin *admin);
+/* With the context held: what it has used, queues that are gone included. */
+void tn_context_usage(const struct tn_context *context, struct tdi_usage *usage);
+/* Of a DESTROY: write @usage to where it wants it or, if NULL, only see that it can be written. [MET-12] */
+int tn_admin_last_usage(struct admin *admin, const struct tdi_usage *usage);
 
 #endif /* TN_ADMIN_H */

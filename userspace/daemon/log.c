@@ -4,13 +4,12 @@
 
 #include "admin.h"
 
-static int write_data(struct admin *admin, const void *data, size_t bytes)
+/* Write @data to @address or, if it is NULL, only see that it can be written there. */
+static int put(struct admin *admin, uint64_t address, const void *data, size_t bytes)
 {
-	uint64_t address = admin->sqe->data.address, left;
 	const char *from = data;
+	uint64_t left;
 
-	if (bytes > admin->sqe->data.bytes)
-		bytes = admin->sqe->data.bytes;
 	while (bytes) {
 		void *to = tn_space_at(admin->space, address, TDI_BUFFER_WRITE, &left);
 
@@ -18,12 +17,28 @@ static int write_data(struct admin *admin, const void *data, size_t bytes)
 			return TDI_AS_ADDRESS;
 		if (left > bytes)
 			left = bytes;
-		memcpy(to, from, left);
-		from += left;
+		if (from) {
+			memcpy(to, from, left);
+			from += left;
+		}
 		address += left;
 		bytes -= left;
 	}
 	return TDI_AS_OK;
+}
+
+static int write_data(struct admin *admin, const void *data, size_t bytes)
+{
+	if (bytes > admin->sqe->data.bytes)
+		bytes = admin->sqe->data.bytes;
+	return put(admin, admin->sqe->data.address, data, bytes);
+}
+
+int tn_admin_last_usage(struct admin *admin, const struct tdi_usage *usage)
+{
+	uint64_t address = admin->sqe->destroy.usage;
+
+	return address ? put(admin, address, usage, sizeof(*usage)) : TDI_AS_OK;
 }
 
 int tn_admin_identify(struct admin *admin)
@@ -40,8 +55,7 @@ int tn_admin_identify(struct admin *admin)
 	return write_data(admin, &page, sizeof(page));
 }
 
-/* With the context held: what it has used, queues that are gone included. */
-static void context_usage(const struct tn_context *context, struct tdi_usage *usage)
+void tn_context_usage(const struct tn_context *context, struct tdi_usage *usage)
 {
 	const struct tn_list *node;
 
@@ -62,7 +76,7 @@ static void group_usage(struct admin *admin, const struct tn_group *group, struc
 		if (!context || context->group != group)
 			continue;
 		tn_context_hold(context);
-		context_usage(context, usage);
+		tn_context_usage(context, usage);
 		tn_context_release(context);
 	}
 }
@@ -116,7 +130,7 @@ static int log_context_usage(struct admin *admin)
 	if (!context)
 		return status;
 	tn_context_hold(context);
-	context_usage(context, &usage);
+	tn_context_usage(context, &usage);
 	tn_context_release(context);
 	return write_data(admin, &usage, sizeof(usage));
 }
