@@ -8,6 +8,7 @@
 #include <linux/io-64-nonatomic-lo-hi.h>
 #include <linux/iopoll.h>
 #include <linux/log2.h>
+#include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 
@@ -193,6 +194,15 @@ static int pci_fence_off(struct tenon_controller *c)
 
 /* ---------------------------------------------------------------------------------- doorbells */
 
+static unsigned int doorbell_page_shift = PAGE_SHIFT;
+module_param(doorbell_page_shift, uint, 0444);
+MODULE_PARM_DESC(doorbell_page_shift, "log2 of the page size assumed for doorbells (for tests)");
+
+static unsigned int host_page_shift(void)
+{
+	return clamp_t(unsigned int, doorbell_page_shift, PAGE_SHIFT, 31);
+}
+
 static void pci_kick(struct tenon_controller *c, u32 queue, u32 tail)
 {
 	struct tenon_pci *t = c->transport;
@@ -205,7 +215,7 @@ static int pci_doorbell_pfn(struct tenon_controller *c, u32 queue, unsigned long
 	struct tenon_pci *t = c->transport;
 
 	/* A page must not have the doorbells of two queues in it [REG-17]. */
-	if (TDI_PAGE_SHIFT + t->stride < PAGE_SHIFT)
+	if (TDI_PAGE_SHIFT + t->stride < host_page_shift())
 		return -EOPNOTSUPP;
 	*pfn = PHYS_PFN(t->doorbells_at + TDI_DOORBELL(queue, t->stride));
 	return 0;
@@ -456,9 +466,10 @@ static int pci_check(struct tenon_pci *t)
 /* The doorbell stride: the least that keeps doorbells of two queues in different pages, else the widest. */
 static int pci_stride(struct tenon_pci *t)
 {
+	unsigned int least = host_page_shift() - TDI_PAGE_SHIFT;
 	unsigned long strides = TDI_CAP_STRIDES(t->cap), wide;
 
-	wide = strides >> (PAGE_SHIFT - TDI_PAGE_SHIFT) << (PAGE_SHIFT - TDI_PAGE_SHIFT);
+	wide = strides >> least << least;
 	if (!strides)
 		return -EPROTO;
 	t->stride = wide ? __ffs(wide) : __fls(strides);

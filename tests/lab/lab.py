@@ -16,7 +16,7 @@ from vm import OUT, QEMU, TEST_S, VM, Failure
 
 SRC = '/src'
 GUEST = f'{SRC}/tests/lab/guest'
-TESTS = ['load', 'refuse', 'node', 'unplug', 'vfio', 'msi', 'basic', 'hostile-ioctls', 'isolation', 'death',
+TESTS = ['load', 'refuse', 'node', 'unplug', 'vfio', 'msi', 'basic', 'doorbells', 'hostile-ioctls', 'isolation', 'death',
          'faults', 'resets', 'unproven', 'splat', 'kunit', 'library', 'udev', 'rounds-killed', 'rounds-unbound', 'rounds-removed', 'rounds-reset',
          'rounds-unplugged',
          'rounds-loaded']

@@ -40,8 +40,8 @@ FIXTURE_SETUP(tenant)
 	ASSERT_EQ(0, buffer_make(self->fd, 3 * PAGE, RW, &self->a));
 	ASSERT_EQ(0, buffer_make(self->fd, 3 * PAGE, RW, &self->b));
 	ASSERT_EQ(0, queue_make(self->fd, 8, self->eventfd, &self->q));
-	/* tenond has doorbells of 4 KiB each, which may be mapped. */
-	ASSERT_TRUE(self->q.doorbell);
+	/* tenond has doorbells of 4 KiB to 64 KiB each: they can be mapped if pages aren't said to be wider. */
+	ASSERT_EQ(!!getenv("NO_DOORBELL"), !self->q.doorbell);
 	if (variant->kick)
 		self->q.doorbell = NULL;
 }
@@ -369,6 +369,9 @@ TEST_F(tenant, ends_under_way)
 	ASSERT_EQ(0, submit(q));
 	w.sequence = q->tail;
 	ASSERT_EQ(0, pthread_create(&w.thread, NULL, wait_thread, &w));
+	/* The device has begun the first, and the waiter sleeps. */
+	while (*(volatile uint32_t *)&q->device->fetched == q->tail - 2)
+		sleep_ms(1);
 	sleep_ms(5);
 	ASSERT_EQ(0, queue_destroy(self->fd, q->made.queue));
 	ASSERT_EQ(0, pthread_join(w.thread, NULL));

@@ -38,11 +38,12 @@ class()
 	done
 }
 
-# Loads the module with tenond's function plugged in, which must then be DEVICE and bound by its class.
+# load_with_device [PARAMETER...]: loads the module with tenond's function plugged in, which must then be DEVICE
+# and bound by its class.
 load_with_device()
 {
 	DEVICE=$(await class 0x120000 "$CLASS")
-	check 'load' insmod $FILE
+	check "load $*" insmod $FILE "$@"
 	check 'bound' bound "$DEVICE"
 }
 
