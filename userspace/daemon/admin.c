@@ -85,17 +85,35 @@ static int group_fields(struct admin *admin)
 {
 	const struct tdi_admin_group *group = &admin->sqe->group;
 
-	/* TDI_F_FAIR isn't offered, so its fields are reserved. [NEG-3] */
-	if (group->weight || group->priority || group->reserved0 || group->busy_max_ns || group->busy_period_ns ||
-	    !ZERO_AFTER(admin->sqe, group.busy_period_ns))
+	if (group->reserved0 || !ZERO_AFTER(admin->sqe, group.units))
 		return TDI_AS_RESERVED;
+	if (!(admin->device->accepted & TDI_F_FAIR))
+		return group->weight || group->priority || group->busy_max_ns || group->busy_period_ns ||
+		       group->units ? TDI_AS_RESERVED : TDI_AS_OK;
+	if (MUTANT(group_fields))
+		return TDI_AS_OK;
+	if (!group->weight || group->weight > TDI_WEIGHT_MAX)
+		return FIELD(admin, group.weight);
+	if (group->priority > TDI_PRIORITY_REALTIME)
+		return FIELD(admin, group.priority);
+	if (!group->busy_max_ns != !group->busy_period_ns)
+		return FIELD(admin, group.busy_max_ns);
+	if (group->units > admin->device->options.workers)
+		return FIELD(admin, group.units);
 	return TDI_AS_OK;
 }
 
-static void group_set(struct tn_group *group, const struct tdi_admin_group *to)
+static void group_set(struct admin *admin, struct tn_group *group)
 {
-	/* max_command_ns has nothing to stop: every command of this engine yields. */
+	const struct tdi_admin_group *to = &admin->sqe->group;
+	struct tn_device *device = admin->device;
+
 	group->quantum_ns = to->quantum_ns ? to->quantum_ns : TN_QUANTUM_NS;
+	group->max_command_ns = to->max_command_ns;
+	if (device->accepted & TDI_F_FAIR) {
+		tn_arbiter_set(group, to, tn_device_now(device));
+		tn_device_wake(device);	/* somebody sleeps for want of tokens, perhaps */
+	}
 }
 
 static int group_create(struct admin *admin)
@@ -114,7 +132,8 @@ static int group_create(struct admin *admin)
 	memset(group, 0, sizeof(*group));
 	group->live = true;
 	group->generation = admin->sqe->generation;
-	group_set(group, command);
+	tn_arbiter_init(admin->device, group);
+	group_set(admin, group);
 	return TDI_AS_OK;
 }
 
@@ -126,7 +145,7 @@ static int group_modify(struct admin *admin)
 	if (!status)
 		group = tn_admin_find(admin, GROUP, admin->sqe->group.group, admin->sqe->generation, &status);
 	if (!status)
-		group_set(group, &admin->sqe->group);
+		group_set(admin, group);
 	return status;
 }
 
@@ -489,6 +508,7 @@ static int context_create(struct admin *admin)
 	context->id = command->context;
 	context->generation = admin->sqe->generation;
 	context->group = group;
+	context->peers = admin->device->accepted & TDI_F_FAIR && !MUTANT(unfair) ? group : &admin->device->all;
 	context->table.space = admin->space;
 	tn_latch_init(&context->fault, TDI_EVENT_FAULT, context->id, eq, 0);
 	tn_list_init(&context->queues);

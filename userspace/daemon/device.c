@@ -235,7 +235,8 @@ int tn_device_create(const struct tn_device_options *options, struct tn_device *
 		device->options.max_queues = TN_MAX_QUEUES;
 	device->accepted = TDI_F_TENSOR;
 	tn_events_init(&device->events);
-	tn_list_init(&device->turns);
+	tn_list_init(&device->groups);
+	tn_arbiter_init(device, &device->all);
 	tn_list_init(&device->parked);
 	pthread_mutex_init(&device->lock, NULL);
 	pthread_cond_init(&device->boundary, NULL);

@@ -25,7 +25,7 @@
 #include "list.h"
 #include "mem.h"
 
-#define TN_MAX_GROUPS		16
+#define TN_MAX_GROUPS		256
 #define TN_MAX_CONTEXTS		1024
 #define TN_MAX_QUEUES		16384
 #define TN_MAX_BUFFERS		4096
@@ -36,6 +36,8 @@
 #define TN_QUANTUM_NS		1000000
 #define TN_GRANULARITY_NS	500000
 
+#define TN_AGES_NS		(1ULL << 60)	/* longer than a device lives */
+
 #define TN_NOTHING		0x10003	/* no command was submitted */
 
 /* The virtual clock: what a command costs beside a nanosecond for each elementary operation. */
@@ -43,13 +45,35 @@
 
 struct tn_device;
 
-/* Limits that the scheduler obeys; lives until GROUP_DESTROY, which is refused while a context is in it. */
+/*
+ * What the arbiter shares the device between. Lives until GROUP_DESTROY, which is refused while a context is
+ * in it. What the host sets is above @usage.
+ */
 struct tn_group {
 	bool live;
 	uint32_t generation;
 	uint32_t contexts;
 	uint64_t quantum_ns;
-	struct tdi_usage usage;		/* of contexts that are gone */
+	uint64_t max_command_ns;
+	/* with TDI_F_FAIR */
+	uint32_t weight;
+	uint8_t priority;		/* enum tdi_priority */
+	uint32_t units;			/* 0: all */
+	uint64_t busy_max_ns;		/* per @busy_period_ns; 0: no cap */
+	uint64_t busy_period_ns;
+	struct tdi_usage usage;		/* of contexts that are gone, and throttled_ns */
+	/* arbiter */
+	struct tn_device *device;
+	struct tn_list turns;		/* contexts with active queues, next first */
+	struct tn_list ready;		/* in device->groups while @turns is not empty */
+	bool idle;			/* had no ready queue, or no tokens, at the last look */
+	uint32_t running;		/* workers in it */
+	int64_t start;			/* start tag: busy time / weight */
+	uint64_t rest;			/* busy time that is less than one of the tag */
+	int64_t tokens;			/* ns; below 0: owed */
+	uint64_t period_end;		/* when they are filled up */
+	bool throttled;
+	uint64_t throttled_from, throttled_until;
 };
 
 enum tn_latch_state {
@@ -101,6 +125,7 @@ struct tn_context {
 	uint32_t id;
 	uint32_t generation;
 	struct tn_group *group;
+	struct tn_group *peers;		/* it takes turns with: its group or, without TDI_F_FAIR, all contexts */
 	struct tn_table table;
 	struct tn_list queues;		/* all, by tn_queue.member */
 	uint32_t queue_count;
@@ -110,7 +135,7 @@ struct tn_context {
 	struct tn_latch fault;
 	/* arbiter */
 	struct tn_list active;		/* queues that are polled, by tn_queue.active */
-	struct tn_list turn;		/* in device->turns while @active is not empty */
+	struct tn_list turn;		/* in peers->turns while @active is not empty */
 };
 
 /* Lives from QUEUE_CREATE to QUEUE_DESTROY. */
@@ -156,6 +181,8 @@ struct tn_worker {
 	pthread_t thread;
 	struct tn_context *context;	/* it runs a queue of */
 	uint32_t interrupt;		/* atomic: come to the boundary */
+	int64_t charged;		/* to the start tag, for the turn under way */
+	uint64_t granted;		/* and of the tokens */
 	struct tn_scratch scratch;
 };
 
@@ -188,7 +215,9 @@ struct tn_device {
 	bool quiesced;
 	bool fenced;			/* must not access host memory */
 	struct tn_events events;
-	struct tn_list turns;		/* contexts with active queues, next first */
+	struct tn_list groups;		/* with active queues, in the order in which they are served */
+	struct tn_group all;		/* without TDI_F_FAIR all contexts take turns in this */
+	int64_t v[4];			/* by priority: the start tag of the group served last */
 	struct tn_list parked;		/* queues at a WAIT */
 	int epoll;			/* kicks, and wake */
 	int wake;			/* eventfd: look at the lists again */
@@ -267,12 +296,25 @@ void tn_usage_add(struct tdi_usage *sum, const struct tdi_usage *usage);
 /* worker.c */
 void *tn_worker_main(void *worker);
 
-/* arbiter/: which queue next. With the lock. */
+/* arbiter/fair.c: which queue next, and for how long. With the lock. */
+void tn_arbiter_init(struct tn_device *device, struct tn_group *group);
+/* GROUP_CREATE, GROUP_MODIFY with TDI_F_FAIR. */
+void tn_arbiter_set(struct tn_group *group, const struct tdi_admin_group *to, uint64_t now);
 void tn_arbiter_add(struct tn_queue *queue);
 void tn_arbiter_remove(struct tn_queue *queue);
-/* The next queue with work that no worker has and no one holds; NULL: none has. */
-struct tn_queue *tn_arbiter_next(struct tn_device *device, uint64_t now);
+/*
+ * The next queue with work that no worker has and no one holds; NULL: none has, and *@left is how long until
+ * there is one for which a group gets tokens, -1 for ever.
+ */
+struct tn_queue *tn_arbiter_next(struct tn_device *device, uint64_t now, int64_t *left);
 /* Is there a queue to be polled that no worker has and no one holds? */
 bool tn_arbiter_polled(struct tn_device *device);
+/* Is there nothing to be looked at before some time has passed? Then the virtual clock may jump. */
+bool tn_arbiter_waits(struct tn_device *device);
+/* A worker takes the queue: for how long. Then what it was busy, up to @now. */
+uint64_t tn_arbiter_begin(struct tn_worker *worker, struct tn_queue *queue);
+void tn_arbiter_end(struct tn_worker *worker, struct tn_queue *queue, uint64_t busy, uint64_t now);
+/* What throttled_ns has besides what is in the group's usage. */
+uint64_t tn_arbiter_throttled_ns(const struct tn_group *group, uint64_t now);
 
 #endif /* TN_DEVICE_H */

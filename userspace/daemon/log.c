@@ -70,6 +70,7 @@ static void group_usage(struct admin *admin, const struct tn_group *group, struc
 	uint32_t i;
 
 	tn_usage_add(usage, &group->usage);
+	usage->throttled_ns += tn_arbiter_throttled_ns(group, tn_device_now(admin->device));
 	for (i = 0; i < TN_MAX_CONTEXTS; i++) {
 		struct tn_context *context = admin->device->context[i];
 

@@ -79,11 +79,13 @@ static int step(struct tn_worker *worker, struct tn_queue *queue)
 	return status;
 }
 
-/* One turn of a queue, without the lock. */
-static int run(struct tn_worker *worker, struct tn_queue *queue, uint64_t quantum)
+/* One turn of a queue, without the lock; *@busy is what it took. */
+static int run(struct tn_worker *worker, struct tn_queue *queue, uint64_t quantum, uint64_t *busy)
 {
 	struct tn_device *device = worker->device;
 	uint64_t start = tn_device_now(device), now = start;
+
+	*busy = 0;
 
 	for (;;) {
 		int status = queue->begun ? TN_MORE : tn_queue_begin(queue, now);
@@ -99,6 +101,7 @@ static int run(struct tn_worker *worker, struct tn_queue *queue, uint64_t quantu
 			spend(device, TN_VIRTUAL_COMMAND_NS);
 		now = tn_device_now(device);
 		queue->charged_ns += now - then;
+		*busy = now - start;
 		if (status == TN_PARK)
 			return status;
 		if (status != TN_MORE)
@@ -130,7 +133,7 @@ static void turn(struct tn_worker *worker, struct tn_queue *queue)
 {
 	struct tn_device *device = worker->device;
 	struct tn_context *context = queue->context;
-	uint64_t quantum = context->group->quantum_ns;	/* GROUP_MODIFY may change it meanwhile [ADM-35] */
+	uint64_t quantum = tn_arbiter_begin(worker, queue), busy;
 	int status;
 
 	queue->running = true;
@@ -142,9 +145,10 @@ static void turn(struct tn_worker *worker, struct tn_queue *queue)
 	__atomic_store_n(&worker->interrupt, 0, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&device->lock);
 
-	status = run(worker, queue, quantum);
+	status = run(worker, queue, quantum, &busy);
 
 	lock(device);
+	tn_arbiter_end(worker, queue, busy, tn_device_now(device));
 	worker->context = NULL;
 	context->running--;
 	queue->running = false;
@@ -185,18 +189,19 @@ void *tn_worker_main(void *arg)
 	lock(device);
 	while (!device->stopping) {
 		uint64_t now = tn_device_now(device);
-		int64_t left = expire(device, now);
-		struct tn_queue *queue = tn_arbiter_next(device, now);
-		int64_t event = tn_events_expire(device, now);
+		int64_t left = expire(device, now), tokens, event;
+		struct tn_queue *queue = tn_arbiter_next(device, now, &tokens);
 
+		event = tn_events_expire(device, now);
 		if (event >= 0 && (left < 0 || event < left))
 			left = event;
+		if (tokens >= 0 && (left < 0 || tokens < left))
+			left = tokens;
 		if (queue)
 			turn(worker, queue);
 		if (!queue && !tn_arbiter_polled(device)) {
-			/* Virtual time passes by work alone; without any it jumps to the next time-out. */
-			if (device->options.virtual_clock && left > 0 && tn_list_empty(&device->turns) &&
-			    !device->quiesced && !device->fenced) {
+			/* Virtual time passes by work alone; without any it jumps to what comes next. */
+			if (device->options.virtual_clock && left > 0 && tn_arbiter_waits(device)) {
 				spend(device, (uint64_t)left);
 				left = 0;
 			}

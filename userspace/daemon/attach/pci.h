@@ -21,7 +21,7 @@ struct tn_pci;
 
 #define TN_PCI_VECTORS		32
 #define TN_PCI_QUEUES		1024	/* with the widest stride 64 MiB of doorbells */
-#define TN_PCI_FEATURES		(TDI_F_TENSOR | TDI_F_EVENT_QUEUES)
+#define TN_PCI_FEATURES		(TDI_F_TENSOR | TDI_F_FAIR | TDI_F_EVENT_QUEUES)
 
 #define TN_PCI_BAR0_BYTES	0x4000
 #define TN_PCI_CONFIG_BYTES	0x1000
