@@ -68,7 +68,10 @@ static inline struct tenon_gem *to_tenon_gem(struct drm_gem_object *gem)
 
 static void gem_free(struct drm_gem_object *gem)
 {
-	atomic64_sub(to_tenon_gem(gem)->charged, &to_tenon_node(gem->dev)->partition->bytes);
+	struct tenon_partition *p = to_tenon_node(gem->dev)->partition;
+
+	atomic64_sub(to_tenon_gem(gem)->charged, &p->bytes);
+	atomic64_sub(to_tenon_gem(gem)->charged, &p->pinned);
 	drm_gem_shmem_free(to_drm_gem_shmem_obj(gem));
 }
 
@@ -99,12 +102,12 @@ struct drm_gem_object *tenon_gem_create(struct drm_device *drm, size_t size)
 static int charge(struct tenon_context *x, struct drm_gem_object *gem)
 {
 	struct tenon_partition *p = x->partition;
-	u64 sum = atomic64_add_return(gem->size, &p->bytes);
+	u64 max = READ_ONCE(p->settings.pinned_max);
+	u64 needed = tenon_charge(&p->pinned, gem->size, max);
 
-	if (sum > p->bytes_max) {
-		atomic64_sub(gem->size, &p->bytes);
-		return tenon_context_refuse(x, -ENOMEM, sum, p->bytes_max);
-	}
+	if (needed)
+		return tenon_context_limit(x, -ENOMEM, needed, max);
+	atomic64_add(gem->size, &p->bytes);
 	to_tenon_gem(gem)->charged = gem->size;
 	return 0;
 }
@@ -114,13 +117,15 @@ int tenon_buffer_create_ioctl(struct drm_device *drm, void *data, struct drm_fil
 	struct tenon_context *x = file->driver_priv;
 	struct drm_tenon_buffer_create *args = data;
 	struct drm_gem_shmem_object *shmem;
+	u64 max = READ_ONCE(x->partition->settings.pinned_max);
 	u32 handle;
 	int ret;
 
 	if (!args->size || args->flags || args->handle)
 		return -EINVAL;
-	if (args->size > x->partition->bytes_max)
-		return tenon_context_refuse(x, -ENOMEM, args->size, x->partition->bytes_max);
+	/* Before the size is rounded up: what it wraps to might fit. */
+	if (args->size > max)
+		return tenon_context_limit(x, -ENOMEM, args->size, max);
 	shmem = drm_gem_shmem_create(drm, PAGE_ALIGN(args->size));
 	if (IS_ERR(shmem))
 		return PTR_ERR(shmem);

@@ -103,7 +103,47 @@ int tenon_context_refuse(struct tenon_context *x, int error, u64 needed, u64 all
 	return error;
 }
 
+/* The same for a limit that the operator has set. */
+int tenon_context_limit(struct tenon_context *x, int error, u64 needed, u64 allowed)
+{
+	atomic64_inc(&x->partition->limit_hits);
+	return tenon_context_refuse(x, error, needed, allowed);
+}
+
 /* ------------------------------------------------------------------------------ on the device */
+
+/* A file that was opened before the partition came to its next tenant stays dead. */
+bool tenon_context_recycled(const struct tenon_context *x)
+{
+	return x->life != READ_ONCE(x->partition->life);
+}
+
+/* One of the partition's contexts, unless the door is closed. */
+static int context_charge(struct tenon_context *x)
+{
+	struct tenon_partition *p = x->partition;
+	u64 needed = 0, allowed;
+	int ret = 0;
+
+	spin_lock(&p->gate);
+	allowed = p->settings.contexts_max;
+	if (p->gone)
+		ret = -ENODEV;
+	else if (tenon_context_recycled(x))
+		ret = -EIO;
+	else if (p->draining)
+		ret = -EBUSY;
+	else
+		needed = tenon_charge(&p->contexts, 1, allowed);
+	spin_unlock(&p->gate);
+	return needed ? tenon_context_limit(x, -ENOSPC, needed, allowed) : ret;
+}
+
+static void context_uncharge(struct tenon_context *x)
+{
+	atomic64_dec(&x->partition->contexts);
+	wake_up_all(&x->controller->admin_room);
+}
 
 static int context_create(struct tenon_context *x)
 {
@@ -111,23 +151,29 @@ static int context_create(struct tenon_context *x)
 	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_CONTEXT_CREATE };
 	int ret;
 
+	ret = context_charge(x);
+	if (ret)
+		return ret;
 	ret = xa_alloc_cyclic(&c->contexts, &x->id, x, XA_LIMIT(0, c->max_contexts - 1), &c->next_context,
 			      GFP_KERNEL);
-	if (ret == -EBUSY)
-		return tenon_context_refuse(x, -ENOSPC, c->max_contexts + 1ULL, c->max_contexts);
-	if (ret < 0)
-		return ret;
+	if (ret < 0) {
+		context_uncharge(x);
+		return ret != -EBUSY ? ret : tenon_context_refuse(x, -ENOSPC, c->max_contexts + 1ULL,
+								  c->max_contexts);
+	}
 	kref_get(&x->ref);
 	x->generation = tenon_generation(c);
 	sqe.generation = cpu_to_le32(x->generation);
 	sqe.context.context = cpu_to_le32(x->id);
-	sqe.context.group_generation = cpu_to_le32(c->group_generation);
+	sqe.context.group = cpu_to_le32(x->partition->group);
+	sqe.context.group_generation = cpu_to_le32(READ_ONCE(x->partition->group_generation));
 	ret = tenon_context_admin(x, &sqe, true);
 	if (ret == -EINTR || ret == -ETIMEDOUT) {
 		/* Perhaps it is there: so it has to be ended. */
 		x->state = TENON_CONTEXT_LIVE;
 	} else if (ret) {
 		xa_erase(&c->contexts, x->id);
+		context_uncharge(x);
 		tenon_context_put(x);
 	} else {
 		x->state = TENON_CONTEXT_LIVE;
@@ -197,8 +243,10 @@ void tenon_context_end(struct tenon_context *x, bool proven)
 		tenon_queue_end(q, proven);
 	tenon_buffer_end_all(x, proven);
 	trace_tenon_context_end(x, proven);
-	if (proven && xa_cmpxchg(&c->contexts, x->id, x, NULL, 0) == x)
+	if (proven && xa_cmpxchg(&c->contexts, x->id, x, NULL, 0) == x) {
+		context_uncharge(x);
 		tenon_context_put(x);
+	}
 }
 
 /* It will never be proven: the pages stay allocated for ever, the rest may go. Under lock. */
@@ -299,26 +347,46 @@ int tenon_context_status_ioctl(struct drm_device *drm, void *data, struct drm_fi
 
 /* ---------------------------------------------------------------------------------- lifetime */
 
+/* Under lock, live. */
+static void context_destroy(struct tenon_context *x)
+{
+	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_CONTEXT_DESTROY };
+
+	sqe.generation = cpu_to_le32(x->generation);
+	sqe.context.context = cpu_to_le32(x->id);
+	/* If it fails, a reset is on its way, which ends the context. */
+	switch (tenon_context_admin(x, &sqe, false)) {
+	case 0:
+		tenon_context_end(x, true);
+		break;
+	case -EPROTO:
+		tenon_controller_reset(x->controller, "a context can't be destroyed");
+		break;
+	}
+}
+
+/* Its partition ends: like a file that is closed, but its tenants must be told. Under lock. */
+void tenon_context_delete(struct tenon_context *x)
+{
+	struct tenon_queue *q;
+	unsigned long id;
+
+	if (x->state != TENON_CONTEXT_LIVE)
+		return;
+	xa_for_each(&x->queues, id, q)
+		tenon_queue_kill(q);
+	x->controller->ops->flush(x->controller);
+	context_destroy(x);
+}
+
 /* The file is gone, so nobody can name the context any more. */
 static void context_release(struct work_struct *work)
 {
 	struct tenon_context *x = container_of(work, struct tenon_context, release);
-	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_CONTEXT_DESTROY };
 
 	mutex_lock(&x->lock);
-	if (x->state == TENON_CONTEXT_LIVE) {
-		sqe.generation = cpu_to_le32(x->generation);
-		sqe.context.context = cpu_to_le32(x->id);
-		/* If it fails, a reset is on its way, which ends the context. */
-		switch (tenon_context_admin(x, &sqe, false)) {
-		case 0:
-			tenon_context_end(x, true);
-			break;
-		case -EPROTO:
-			tenon_controller_reset(x->controller, "a context can't be destroyed");
-			break;
-		}
-	}
+	if (x->state == TENON_CONTEXT_LIVE)
+		context_destroy(x);
 	mutex_unlock(&x->lock);
 	tenon_context_put(x);
 }
@@ -326,7 +394,12 @@ static void context_release(struct work_struct *work)
 int tenon_context_open(struct drm_device *drm, struct drm_file *file)
 {
 	struct tenon_context *x;
+	u32 life;
+	int ret;
 
+	ret = tenon_partition_enter(to_tenon_node(drm)->partition, &life);
+	if (ret)
+		return ret;
 	x = kzalloc(sizeof(*x), GFP_KERNEL_ACCOUNT);
 	if (!x)
 		return -ENOMEM;
@@ -337,6 +410,7 @@ int tenon_context_open(struct drm_device *drm, struct drm_file *file)
 	}
 	kref_init(&x->ref);
 	x->partition = to_tenon_node(drm)->partition;
+	x->life = life;
 	x->controller = x->partition->controller;
 	kref_get(&x->controller->ref);
 	x->drm = drm;

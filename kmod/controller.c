@@ -104,6 +104,30 @@ static bool take_down(struct tenon_controller *c, enum tenon_state state)
 	return proven;
 }
 
+/* All of a partition: it has ended, or it can't be proven for the time being. */
+static bool contexts_ended(struct tenon_controller *c, struct tenon_partition *p)
+{
+	return !atomic64_read(&p->contexts) || READ_ONCE(c->state) >= TENON_FAILED;
+}
+
+/* No new ones come. Those that a reset must end, it ends; who waits for it holds no lock that it needs. */
+void tenon_controller_end_contexts(struct tenon_controller *c, struct tenon_partition *p)
+{
+	struct tenon_context *x;
+	unsigned long index;
+
+	do {
+		for (index = 0; (x = context_get(c, &index)); index++) {
+			if (x->partition == p) {
+				mutex_lock(&x->lock);
+				tenon_context_delete(x);
+				mutex_unlock(&x->lock);
+			}
+			tenon_context_put(x);
+		}
+	} while (!wait_event_timeout(c->admin_room, contexts_ended(c, p), HZ));
+}
+
 /* ---------------------------------------------------------------------------------- bring-up */
 
 static int identify_check(struct tenon_controller *c, const struct tdi_identify *id, u64 features)
@@ -146,13 +170,19 @@ static int identify(struct tenon_controller *c, u64 features)
 	return ret;
 }
 
-static int group_create(struct tenon_controller *c)
+/* Groups don't survive a reset; partitions do. */
+static int create_groups(struct tenon_controller *c)
 {
-	c->group_generation = tenon_generation(c);
-	memset(&c->request.sqe, 0, sizeof(c->request.sqe));
-	c->request.sqe.opcode = TDI_ADMIN_GROUP_CREATE;
-	c->request.sqe.generation = cpu_to_le32(c->group_generation);
-	return tenon_admin(c, &c->request);
+	struct tenon_partition *p;
+	unsigned long group;
+	int ret;
+
+	xa_for_each(&c->partitions, group, p) {
+		ret = tenon_group_create(p);
+		if (ret)
+			return ret;
+	}
+	return 0;
 }
 
 /* Under lock. On failure the device may be left enabled: fence_off() follows. */
@@ -173,7 +203,7 @@ static int bring_up(struct tenon_controller *c)
 	if (!ret)
 		ret = c->ops->event_arm(c, &c->request, 2 * c->max_queues + 2 * c->max_contexts + 2);
 	if (!ret)
-		ret = group_create(c);
+		ret = create_groups(c);
 	if (!ret)
 		set_state(c, TENON_LIVE);
 	return ret;
@@ -348,6 +378,9 @@ struct tenon_controller *tenon_controller_create(struct device *dev, const struc
 	tenon_admin_init(&c->request);
 	tenon_admin_init(&c->ladder);
 	tenon_admin_init(&c->log_request);
+	xa_init_flags(&c->partitions, XA_FLAGS_ALLOC);
+	mutex_init(&c->partitions_lock);
+	INIT_LIST_HEAD(&c->link);
 	INIT_WORK(&c->reset_work, reset_work);
 	INIT_DELAYED_WORK(&c->watchdog, watchdog);
 	return c;
@@ -359,6 +392,7 @@ static void controller_free(struct kref *ref)
 
 	xa_destroy(&c->contexts);
 	xa_destroy(&c->queues);
+	xa_destroy(&c->partitions);
 	kfree(c);
 }
 
@@ -370,6 +404,8 @@ void tenon_controller_put(struct tenon_controller *c)
 /* If it fails, tenon_controller_remove() follows, too. */
 int tenon_controller_start(struct tenon_controller *c)
 {
+	struct tenon_partition *p;
+	struct tenon_settings s;
 	int ret;
 
 	mutex_lock(&c->lock);
@@ -377,7 +413,13 @@ int tenon_controller_start(struct tenon_controller *c)
 	mutex_unlock(&c->lock);
 	if (ret)
 		return dev_err_probe(c->dev, ret, "can't be brought up\n");
-	ret = tenon_partition_create(c, "default", &c->partition);
+	mutex_lock(&c->partitions_lock);
+	/* Configured ones come with a worker. */
+	if (tenon_config_bind(c)) {
+		tenon_settings_init(&s);
+		ret = tenon_partition_create(c, "default", &s, NULL, &p);
+	}
+	mutex_unlock(&c->partitions_lock);
 	if (ret)
 		return dev_err_probe(c->dev, ret, "can't make a partition\n");
 	queue_delayed_work(tenon_wq, &c->watchdog, msecs_to_jiffies(WATCHDOG_MS));
@@ -398,16 +440,24 @@ void tenon_controller_shutdown(struct tenon_controller *c)
  */
 bool tenon_controller_remove(struct tenon_controller *c)
 {
+	struct tenon_partition *p;
+	unsigned long group;
 	bool proven;
 
+	tenon_config_unbind(c);
+	mutex_lock(&c->partitions_lock);
+	c->closing = true;
 	/* No new calls, and those that are inside kicks have left. */
-	if (c->partition)
-		tenon_partition_remove(c->partition);
+	xa_for_each(&c->partitions, group, p)
+		tenon_partition_close(p);
 	mutex_lock(&c->lock);
 	proven = take_down(c, TENON_GONE);
 	if (!proven)
 		visit_contexts(c, forget_context, false);
 	mutex_unlock(&c->lock);
+	xa_for_each(&c->partitions, group, p)
+		tenon_partition_free(p);
+	mutex_unlock(&c->partitions_lock);
 	cancel_delayed_work_sync(&c->watchdog);
 	cancel_work_sync(&c->reset_work);
 	if (proven)

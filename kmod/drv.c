@@ -10,7 +10,7 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
-/* Releases of contexts and resets; no tenant waits here for another. */
+/* Releases of contexts, resets, and what configfs asks for; no tenant waits here for another. */
 struct workqueue_struct *tenon_wq;
 
 static int __init tenon_init(void)
@@ -24,11 +24,16 @@ static int __init tenon_init(void)
 	ret = auxiliary_driver_register(&tenon_partition_driver);
 	if (ret)
 		goto destroy_wq;
-	ret = pci_register_driver(&tenon_pci_driver);
+	ret = tenon_config_init();
 	if (ret)
 		goto unregister_partitions;
+	ret = pci_register_driver(&tenon_pci_driver);
+	if (ret)
+		goto exit_config;
 	return 0;
 
+exit_config:
+	tenon_config_exit();
 unregister_partitions:
 	auxiliary_driver_unregister(&tenon_partition_driver);
 destroy_wq:
@@ -40,6 +45,7 @@ module_init(tenon_init);
 static void __exit tenon_exit(void)
 {
 	pci_unregister_driver(&tenon_pci_driver);
+	tenon_config_exit();
 	auxiliary_driver_unregister(&tenon_partition_driver);
 	/* The last file is closed, but its context may be on its way. */
 	destroy_workqueue(tenon_wq);

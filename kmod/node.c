@@ -62,9 +62,10 @@ static int tenon_query(struct drm_device *drm, void *data, struct drm_file *file
 	struct drm_tenon_query *query = data;
 	struct drm_tenon_device device = { .tdi_version = le32_to_cpu(id->version) };
 	struct drm_tenon_limits limits = {
-		.memory_bytes = x->partition->bytes_max,
+		.memory_bytes = READ_ONCE(x->partition->settings.pinned_max),
 		.buffers = tenon_buffer_max(x),
-		.queues = min_t(u32, x->controller->max_queues, TDI_CONTEXT_QUEUES),
+		.queues = min3(x->controller->max_queues, READ_ONCE(x->partition->settings.queues_max),
+			       (u32)TDI_CONTEXT_QUEUES),
 		.depth = 1U << le16_to_cpu(id->max_depth_log2),
 	};
 
@@ -154,6 +155,12 @@ static long direct_ioctl(struct file *file, const struct drm_ioctl_desc *desc, v
 	return desc->func(priv->minor->dev, &args, priv);
 }
 
+/* The partition is another tenant's by now. */
+static bool recycled(const struct drm_file *priv)
+{
+	return tenon_context_recycled(priv->driver_priv);
+}
+
 static long filter_ioctl(struct file *file, unsigned int cmd, unsigned long arg,
 			 long (*core)(struct file *file, unsigned int cmd, unsigned long arg))
 {
@@ -168,6 +175,8 @@ static long filter_ioctl(struct file *file, unsigned int cmd, unsigned long arg,
 	ret = check_argument(&tenon_ioctls[nr], cmd, (void __user *)arg);
 	if (ret)
 		return ret;
+	if (recycled(file->private_data))
+		return -EIO;
 	switch (nr) {
 	case DRM_TENON_QUEUE_KICK:
 	case DRM_TENON_QUEUE_WAIT:
@@ -197,6 +206,8 @@ static int tenon_mmap(struct file *file, struct vm_area_struct *vma)
 
 	if (drm_dev_is_unplugged(priv->minor->dev))
 		return -ENODEV;
+	if (recycled(priv))
+		return -EIO;
 	if (tenon_queue_owns_offset(vma))
 		return tenon_queue_mmap(priv->driver_priv, vma);
 	return drm_gem_mmap(file, vma);
@@ -231,6 +242,7 @@ const struct drm_driver tenon_drm_driver = {
 	.gem_create_object = tenon_gem_create,
 	.open = tenon_context_open,
 	.postclose = tenon_context_close,
+	.release = tenon_node_release,
 	.show_fdinfo = tenon_show_fdinfo,
 	.fops = &tenon_fops,
 	.ioctls = tenon_ioctls,

@@ -165,16 +165,30 @@ static void areas_init(struct tenon_queue *q)
 
 static void queue_stop(struct work_struct *work);
 
+/* Bytes of all pages, rounded up as they are allocated. */
+static u64 areas_bytes(u32 entries)
+{
+	return 3ULL * PAGE_SIZE + PAGE_ALIGN(entries * sizeof(struct tdi_sqe)) +
+	       PAGE_ALIGN(entries * sizeof(struct tdi_cqe));
+}
+
 static struct tenon_queue *queue_alloc(struct tenon_context *x, u32 entries)
 {
+	u64 max = READ_ONCE(x->partition->settings.pinned_max), needed;
 	struct tenon_queue *q;
 	unsigned int i;
 
 	q = kzalloc(sizeof(*q), GFP_KERNEL_ACCOUNT);
 	if (!q)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
+	needed = tenon_charge(&x->partition->pinned, areas_bytes(entries), max);
+	if (needed) {
+		kfree(q);
+		return ERR_PTR(tenon_context_limit(x, -ENOMEM, needed, max));
+	}
 	kref_init(&q->ref);
 	q->context = x;
+	q->partition = tenon_partition_get(x->partition);
 	q->mask = entries - 1;
 	mutex_init(&q->end_lock);
 	mutex_init(&q->doorbell_lock);
@@ -185,7 +199,7 @@ static struct tenon_queue *queue_alloc(struct tenon_context *x, u32 entries)
 		q->area[i].dma = DMA_MAPPING_ERROR;
 	if (areas_alloc(q)) {
 		tenon_queue_put(q);
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 	}
 	areas_init(q);
 	return q;
@@ -196,13 +210,16 @@ static void queue_free(struct kref *ref)
 	struct tenon_queue *q = container_of(ref, struct tenon_queue, ref);
 	unsigned int i;
 
+	/* Never proven that the device is off them: lost on purpose, and counted when that came out. */
+	if (!areas_mapped(q))
+		atomic64_sub(areas_bytes(depth(q)), &q->partition->pinned);
 	for (i = 0; i < TENON_AREAS; i++) {
-		/* Never proven that the device is off it: lost on purpose, and counted when that came out. */
 		if (q->area[i].dma == DMA_MAPPING_ERROR)
 			area_free(&q->area[i]);
 	}
 	if (q->eventfd)
 		eventfd_ctx_put(q->eventfd);
+	tenon_partition_put(q->partition);
 	kfree(q);
 }
 
@@ -435,10 +452,19 @@ static int queue_on_device(struct tenon_queue *q, u32 moderation_ns)
 	return tenon_context_admin(x, &sqe, true);
 }
 
+/* Until the device has acknowledged that it is gone. */
+static void queue_uncharge(struct tenon_queue *q)
+{
+	if (q->charged)
+		atomic64_dec(&q->partition->queues);
+	q->charged = false;
+}
+
 static void queue_unlist(struct tenon_queue *q)
 {
 	struct tenon_context *x = q->context;
 
+	queue_uncharge(q);
 	xa_erase(&x->controller->queues, q->id);
 	xa_erase(&x->queues, q->id);
 	x->queue_count--;
@@ -447,17 +473,22 @@ static void queue_unlist(struct tenon_queue *q)
 /* Under the context's lock; takes over @q's reference if it returns 0. */
 static int queue_create(struct tenon_context *x, struct tenon_queue *q, u32 moderation_ns)
 {
+	u64 max = READ_ONCE(x->partition->settings.queues_max), needed;
 	struct tenon_controller *c = x->controller;
 	int ret;
 
 	if (x->queue_count >= TDI_CONTEXT_QUEUES)
 		return tenon_context_refuse(x, -ENOSPC, x->queue_count + 1, TDI_CONTEXT_QUEUES);
+	needed = tenon_charge(&x->partition->queues, 1, max);
+	if (needed)
+		return tenon_context_limit(x, -ENOSPC, needed, max);
+	q->charged = true;
 	ret = xa_alloc_cyclic(&c->queues, &q->id, q, XA_LIMIT(0, c->max_queues - 1), &c->next_queue,
 			      GFP_KERNEL_ACCOUNT);
 	if (ret == -EBUSY)
-		return tenon_context_refuse(x, -ENOSPC, c->max_queues + 1ULL, c->max_queues);
+		ret = tenon_context_refuse(x, -ENOSPC, c->max_queues + 1ULL, c->max_queues);
 	if (ret < 0)
-		return ret;
+		goto uncharge;
 	ret = xa_insert(&x->queues, q->id, q, GFP_KERNEL_ACCOUNT);
 	if (ret)
 		goto erase;
@@ -482,6 +513,8 @@ unlist:
 	return ret;
 erase:
 	xa_erase(&c->queues, q->id);
+uncharge:
+	queue_uncharge(q);
 	return ret;
 }
 
@@ -501,8 +534,8 @@ int tenon_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file
 	if (args->depth > max)
 		return tenon_context_refuse(x, -EINVAL, args->depth, max);
 	q = queue_alloc(x, args->depth);
-	if (!q)
-		return -ENOMEM;
+	if (IS_ERR(q))
+		return PTR_ERR(q);
 	if (args->eventfd >= 0) {
 		q->eventfd = eventfd_ctx_fdget(args->eventfd);
 		if (IS_ERR(q->eventfd)) {
@@ -619,8 +652,11 @@ void tenon_queue_end(struct tenon_queue *q, bool proven)
 
 	take_over(q);
 	/* The id of one that the device has stopped stays the tenant's until it is destroyed. */
-	if (q->context->state == TENON_CONTEXT_DEAD)
+	if (q->context->state == TENON_CONTEXT_DEAD) {
 		xa_cmpxchg(&c->queues, q->id, q, NULL, 0);
+		if (proven)
+			queue_uncharge(q);
+	}
 	if (!areas_mapped(q))
 		return;
 	if (proven) {

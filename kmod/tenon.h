@@ -9,14 +9,22 @@
  *
  * Locks, each taken before those below it:
  *
- *	tenon_controller.lock	bring-up, reset and removal: one of them at a time
+ *	tenon_config.lock	a configured partition's settings, and what is done because of them
+ *	tenon_controller.partitions_lock  partitions are made and ended one at a time
+ *	tenon_controller.lock	bring-up, reset and removal: one of them at a time; groups on the device
  *	tenon_context.lock	a context's objects and its one admin command in flight; held while the device
  *				answers, which the admin time-out bounds
  *	tenon_gem.lock		an object's DMA mapping
  *	tenon_controller.log_lock  the page that the device writes logs to
  *	tenon_queue.end_lock	the kernel as writer of a dead queue's CQ
+ *	config_lock		what is configured and what is there, and which belongs to which; never held
+ *				while something is waited for
  *	tenon_controller.admin_lock  spinlock: the transport's admin queue, and whether it takes commands
+ *	tenon_partition.gate	spinlock: who may come in
  *	xa_lock of the tables, tenon_queue.wait_lock  spinlocks, innermost
+ *
+ * configfs has locks of its own around all that it calls: mkdir and rmdir leave the work to a worker; a value
+ * that is written to a live partition waits for the device's answer, which the admin time-out bounds.
  *
  * tenon_queue.doorbell_lock is taken in page faults, below mmap_lock, and nothing is taken below it.
  */
@@ -30,6 +38,8 @@
 #include <linux/mutex.h>
 #include <linux/scatterlist.h>
 #include <linux/spinlock.h>
+#include <linux/uidgid.h>
+#include <linux/uuid.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -40,9 +50,11 @@
 #include <drm/tenon_drm.h>
 #include <linux/tdi.h>
 
+struct cgroup;
 struct drm_gem_object;
 struct eventfd_ctx;
 struct tenon_controller;
+struct tenon_partition;
 struct vm_area_struct;
 
 /* --------------------------------------------------------------------------------- transport */
@@ -131,8 +143,11 @@ enum tenon_state {
  * @log_lock: see above
  * @reset_work: fence off, end all contexts, bring up again
  * @watchdog: looks for a device that has failed or fallen asleep
- * @group_generation: of group 0, which is the partition's
- * @partition: the one that owns all
+ * @partitions: by group id, without a reference, from before GROUP_CREATE until after GROUP_DESTROY; under
+ *	lock, and changes under partitions_lock as well
+ * @partitions_lock: see above
+ * @closing: no more partitions; under partitions_lock
+ * @link: among all controllers
  * @resets: how many
  * @unproven: pages that the device might still access after fence_off() failed
  */
@@ -166,8 +181,10 @@ struct tenon_controller {
 
 	struct work_struct reset_work;
 	struct delayed_work watchdog;
-	u32 group_generation;
-	struct tenon_partition *partition;
+	struct xarray partitions;
+	struct mutex partitions_lock;	/* see the top */
+	bool closing;
+	struct list_head link;
 	unsigned int resets;
 	atomic64_t unproven;
 };
@@ -181,6 +198,7 @@ void tenon_controller_put(struct tenon_controller *c);
 void tenon_controller_reset(struct tenon_controller *c, const char *why);
 void tenon_controller_reset_begin(struct tenon_controller *c);
 void tenon_controller_reset_end(struct tenon_controller *c);
+void tenon_controller_end_contexts(struct tenon_controller *c, struct tenon_partition *p);
 void tenon_controller_event(struct tenon_controller *c, const struct tdi_event *event);
 bool tenon_controller_settled(struct tenon_controller *c);
 
@@ -203,31 +221,93 @@ int tenon_admin_log(struct tenon_controller *c, const struct tdi_admin_sqe *sqe,
 /* --------------------------------------------------------------------------------- partition */
 
 /**
+ * struct tenon_settings - what an operator says of a partition
+ * @weight: 1 to TDI_WEIGHT_MAX
+ * @priority: enum tdi_priority
+ * @quantum_us: 0: the device's own
+ * @busy_max: percent of the device's time in each period, 0: no cap
+ * @busy_period_us: the period
+ * @queues_max: of all contexts together
+ * @contexts_max: on the device
+ * @max_command_us: 0: none
+ * @memory_max: bytes of device memory, 0: no limit but the device's
+ * @pinned_max: bytes of host memory in buffers and rings
+ * @allow_uid: who may open the node; INVALID_UID: any
+ * @allow_cgroup: from where, with a reference; NULL: from anywhere
+ */
+struct tenon_settings {
+	u32 weight;
+	u32 priority;
+	u32 quantum_us;
+	u32 busy_max;
+	u32 busy_period_us;
+	u32 queues_max;
+	u32 contexts_max;
+	u64 max_command_us;
+	u64 memory_max;
+	u64 pinned_max;
+	kuid_t allow_uid;
+	struct cgroup *allow_cgroup;
+};
+
+/**
  * struct tenon_partition - a slice of a controller
  * @aux: its device; owns the memory of this. The DRM device is its child, so it lives as long as an open file
  * @controller: with a reference
- * @name: unique in the controller
- * @drm: the node while there is one
- * @bytes_max: of buffers
+ * @name: unique among those of the controller that aren't on their way out
+ * @owner: whose settings it has, as a name only; NULL: it is as controllers start. Under partitions_lock
+ * @reserved: holds one of the accel minors, until @drm has it; of the maker alone
+ * @group: id on the device
+ * @group_generation: changes under the controller's lock while there are no contexts
+ * @minor: accelN
+ * @settings: change under the controller's lock and gate; a limit may be read without either
+ * @gate: see above
+ * @drm: the node while there is one; under gate
+ * @gone: no more contexts on the device; under gate, as the next three
+ * @draining: no more opens, nor contexts of files that have none
+ * @life: how often it was recycled
+ * @uuid: of this life
+ * @contexts: on the device, from before CONTEXT_CREATE until all access has ended
+ * @queues: like that
+ * @pinned: bytes of buffers and rings, until they are freed
  * @bytes: of buffers there are
+ * @refused_opens: by settings.allow_*
+ * @limit_hits: calls that were refused for a limit of the partition
  */
 struct tenon_partition {
 	struct auxiliary_device aux;
 	struct tenon_controller *controller;
 	char name[32];
+	const void *owner;
+	bool reserved;
+	u32 group;
+	u32 group_generation;
+	int minor;
+	struct tenon_settings settings;
+	spinlock_t gate;	/* see the top */
 	struct drm_device *drm;
-	u64 bytes_max;
+	bool gone;
+	bool draining;
+	u32 life;
+	uuid_t uuid;
+	atomic64_t contexts;
+	atomic64_t queues;
+	atomic64_t pinned;
 	atomic64_t bytes;
+	atomic64_t refused_opens;
+	atomic64_t limit_hits;
 };
 
 /**
  * struct tenon_node - a partition's DRM device
- * @drm: owns the memory of this; lives until the last file is closed
+ * @drm: owns the memory of this; lives until the last file is closed, or a tombstone of it is reaped
  * @partition: lives longer
+ * @tombstone: among all of them, with a reference and one to the module
  */
 struct tenon_node {
 	struct drm_device drm;
 	struct tenon_partition *partition;
+	struct list_head tombstone;
 };
 
 #define to_tenon_node(dev) container_of(dev, struct tenon_node, drm)
@@ -235,8 +315,64 @@ struct tenon_node {
 extern const struct drm_driver tenon_drm_driver;
 extern struct auxiliary_driver tenon_partition_driver;
 
-int tenon_partition_create(struct tenon_controller *c, const char *name, struct tenon_partition **result);
+extern const char * const tenon_priorities[];	/* by enum tdi_priority, then NULL */
+
+void tenon_settings_init(struct tenon_settings *s);
+void tenon_settings_copy(struct tenon_settings *to, const struct tenon_settings *from);
+void tenon_settings_free(struct tenon_settings *s);
+
+bool tenon_partition_room(void);
+int tenon_partition_create(struct tenon_controller *c, const char *name, const struct tenon_settings *s,
+			   const void *owner, struct tenon_partition **result);
+void tenon_partition_close(struct tenon_partition *p);
+void tenon_partition_free(struct tenon_partition *p);
 void tenon_partition_remove(struct tenon_partition *p);
+int tenon_partition_modify(struct tenon_partition *p, const struct tenon_settings *s);
+int tenon_partition_enter(struct tenon_partition *p, u32 *life);
+void tenon_partition_drain(struct tenon_partition *p, bool drain);
+int tenon_partition_recycle(struct tenon_partition *p);
+struct drm_device *tenon_partition_drm(struct tenon_partition *p);
+int tenon_group_create(struct tenon_partition *p);
+void tenon_node_release(struct drm_device *drm);
+
+static inline struct tenon_partition *tenon_partition_get(struct tenon_partition *p)
+{
+	get_device(&p->aux.dev);
+	return p;
+}
+
+static inline void tenon_partition_put(struct tenon_partition *p)
+{
+	put_device(&p->aux.dev);
+}
+
+/*
+ * Take @amount of what is limited to @max. 0, or what would be needed: then nothing was taken. Of those who
+ * come at the same time, as many as fit get theirs.
+ */
+static inline u64 tenon_charge(atomic64_t *used, u64 amount, u64 max)
+{
+	s64 old = atomic64_read(used);
+
+	do {
+		if (amount > max || (u64)old > max - amount)
+			return old + amount;
+	} while (!atomic64_try_cmpxchg(used, &old, old + amount));
+	return 0;
+}
+
+/* --------------------------------------------------------------------------------- tombstone */
+
+void tenon_tombstone_add(struct drm_device *drm);
+int tenon_tombstone_reap(unsigned int minor);
+ssize_t tenon_tombstone_show(char *page);
+
+/* ---------------------------------------------------------------------------------- configfs */
+
+int tenon_config_init(void);
+void tenon_config_exit(void);
+bool tenon_config_bind(struct tenon_controller *c);
+void tenon_config_unbind(struct tenon_controller *c);
 
 /* ----------------------------------------------------------------------------------- context */
 
@@ -252,6 +388,7 @@ enum tenon_context_state {
  * @partition: lives as long as @drm
  * @controller: with a reference
  * @drm: with a reference: GEM objects need it
+ * @life: of the partition when it was opened
  * @lock: see above
  * @state: under lock
  * @id: the device's, while in the controller's table
@@ -274,6 +411,7 @@ struct tenon_context {
 	struct tenon_partition *partition;
 	struct tenon_controller *controller;
 	struct drm_device *drm;
+	u32 life;
 	struct mutex lock;	/* see the top */
 	enum tenon_context_state state;
 	u32 id;
@@ -301,6 +439,9 @@ void tenon_context_kill(struct tenon_context *x);
 void tenon_context_end(struct tenon_context *x, bool proven);
 void tenon_context_forget(struct tenon_context *x);
 int tenon_context_refuse(struct tenon_context *x, int error, u64 needed, u64 allowed);
+int tenon_context_limit(struct tenon_context *x, int error, u64 needed, u64 allowed);
+bool tenon_context_recycled(const struct tenon_context *x);
+void tenon_context_delete(struct tenon_context *x);
 int tenon_context_usage(struct tenon_context *x, struct tdi_usage *usage);
 int tenon_context_status_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
@@ -343,6 +484,7 @@ enum tenon_area_id {
  * struct tenon_queue - a user mode queue
  * @ref: of the context's table and of who uses it without the context's lock
  * @context: lives as long as the queue is in its table
+ * @partition: with a reference
  * @id: the device's
  * @generation: the device's
  * @first: first index
@@ -351,6 +493,7 @@ enum tenon_area_id {
  * @destroyed: waiters find no queue any more
  * @dead: the kernel is the writer of the CQ; under end_lock
  * @unproven: its pages are counted as such; under the context's lock
+ * @charged: it is one of the partition's queues; under the context's lock
  * @ended: index after the last command that the kernel has ended; under end_lock
  * @end_lock: see above
  * @area: ring pages, until all access has ended and the last reference is gone
@@ -365,6 +508,7 @@ enum tenon_area_id {
 struct tenon_queue {
 	struct kref ref;
 	struct tenon_context *context;
+	struct tenon_partition *partition;
 	u32 id;
 	u32 generation;
 	u32 first;
@@ -374,6 +518,7 @@ struct tenon_queue {
 	bool dead;
 	bool revoked;
 	bool unproven;
+	bool charged;
 	u32 ended;
 	u32 armed;
 	struct mutex end_lock;	/* see the top */
