@@ -7,6 +7,7 @@
  * they are applied to it as well. mkdir, rmdir and `enable` only say what is wanted, a worker makes and ends
  * partitions.
  */
+#include <linux/capability.h>
 #include <linux/cgroup.h>
 #include <linux/configfs.h>
 #include <linux/cred.h>
@@ -355,6 +356,9 @@ static ssize_t config_priority_store(struct config_item *item, const char *page,
 
 	if (i < 0)
 		return -EINVAL;
+	/* As for the priorities of other DRM drivers' contexts. */
+	if (i > TDI_PRIORITY_NORMAL && !capable(CAP_SYS_NICE))
+		return -EPERM;
 	s = change_begin(f);
 	s.priority = i;
 	return change_end(f, &s, len);

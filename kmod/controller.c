@@ -366,6 +366,7 @@ struct tenon_controller *tenon_controller_create(struct device *dev, const struc
 	}
 	kref_init(&c->ref);
 	c->dev = dev;
+	c->node = dev_to_node(dev);
 	c->ops = ops;
 	c->transport = transport;
 	mutex_init(&c->lock);

@@ -69,6 +69,12 @@ static int tenon_query(struct drm_device *drm, void *data, struct drm_file *file
 		.depth = 1U << le16_to_cpu(id->max_depth_log2),
 	};
 
+	if (le64_to_cpu(id->features) & TDI_F_FAIR) {
+		limits.weight = READ_ONCE(x->partition->settings.weight);
+		limits.priority = READ_ONCE(x->partition->settings.priority);
+		limits.busy_max = READ_ONCE(x->partition->settings.busy_max);
+	}
+
 	switch (query->type) {
 	case DRM_TENON_QUERY_DEVICE:
 		return tenon_copy_sized(query->pointer, &query->size, &device, sizeof(device));

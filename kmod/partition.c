@@ -241,6 +241,7 @@ static int group_admin(struct tenon_partition *p, enum tdi_admin_opcode opcode)
 	struct tenon_controller *c = p->controller;
 	const struct tenon_settings *s = &p->settings;
 	struct tdi_admin_sqe *sqe = &c->request.sqe;
+	u64 busy;
 
 	memset(sqe, 0, sizeof(*sqe));
 	sqe->opcode = opcode;
@@ -256,8 +257,8 @@ static int group_admin(struct tenon_partition *p, enum tdi_admin_opcode opcode)
 		sqe->group.quantum_ns = cpu_to_le64((u64)s->quantum_us * NSEC_PER_USEC);
 		sqe->group.max_command_ns = cpu_to_le64(s->max_command_us * NSEC_PER_USEC);
 		if (s->busy_max) {
-			sqe->group.busy_max_ns = cpu_to_le64((u64)s->busy_period_us * s->busy_max *
-							     NSEC_PER_USEC / 100);
+			busy = (u64)s->busy_period_us * NSEC_PER_USEC / 100 * s->busy_max;
+			sqe->group.busy_max_ns = cpu_to_le64(busy * max(le16_to_cpu(c->identify.units), 1));
 			sqe->group.busy_period_ns = cpu_to_le64((u64)s->busy_period_us * NSEC_PER_USEC);
 		}
 	}

@@ -64,12 +64,12 @@ static inline bool reached(const struct tenon_queue *q, u32 target)
 
 /* ------------------------------------------------------------------------------------- areas */
 
-static int area_alloc(struct tenon_area *a, size_t bytes, enum dma_data_direction dir)
+static int area_alloc(struct tenon_area *a, int node, size_t bytes, enum dma_data_direction dir)
 {
 	unsigned int order = get_order(bytes);
 	unsigned int i;
 
-	a->page = alloc_pages(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN, order);
+	a->page = alloc_pages_node(node, GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN, order);
 	if (!a->page)
 		return -ENOMEM;
 	split_page(a->page, order);
@@ -131,17 +131,17 @@ static unsigned int areas_mapped(const struct tenon_queue *q)
 
 static int areas_alloc(struct tenon_queue *q)
 {
-	int ret;
+	int node = q->context->controller->node, ret;
 
-	ret = area_alloc(&q->area[TENON_AREA_PRODUCER], PAGE_SIZE, DMA_TO_DEVICE);
+	ret = area_alloc(&q->area[TENON_AREA_PRODUCER], node, PAGE_SIZE, DMA_TO_DEVICE);
 	if (!ret)
-		ret = area_alloc(&q->area[TENON_AREA_SQ], depth(q) * sizeof(struct tdi_sqe), DMA_TO_DEVICE);
+		ret = area_alloc(&q->area[TENON_AREA_SQ], node, depth(q) * sizeof(struct tdi_sqe), DMA_TO_DEVICE);
 	if (!ret)
-		ret = area_alloc(&q->area[TENON_AREA_DEVICE], PAGE_SIZE, DMA_FROM_DEVICE);
+		ret = area_alloc(&q->area[TENON_AREA_DEVICE], node, PAGE_SIZE, DMA_FROM_DEVICE);
 	if (!ret)
-		ret = area_alloc(&q->area[TENON_AREA_KERNEL], PAGE_SIZE, DMA_NONE);
+		ret = area_alloc(&q->area[TENON_AREA_KERNEL], node, PAGE_SIZE, DMA_NONE);
 	if (!ret)
-		ret = area_alloc(&q->area[TENON_AREA_CQ], depth(q) * sizeof(struct tdi_cqe), DMA_FROM_DEVICE);
+		ret = area_alloc(&q->area[TENON_AREA_CQ], node, depth(q) * sizeof(struct tdi_cqe), DMA_FROM_DEVICE);
 	return ret;
 }
 

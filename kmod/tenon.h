@@ -119,6 +119,7 @@ enum tenon_state {
  * struct tenon_controller - one TDI device
  * @ref: of the transport while bound, of each partition, of each context
  * @dev: does the DMA; valid until removed
+ * @node: NUMA node of @dev, where rings are
  * @ops: the transport
  * @transport: the transport's own; valid until removed
  * @admin_ms: time-out of admin commands
@@ -154,6 +155,7 @@ enum tenon_state {
 struct tenon_controller {
 	struct kref ref;
 	struct device *dev;
+	int node;
 	const struct tenon_transport_ops *ops;
 	void *transport;
 	unsigned int admin_ms;

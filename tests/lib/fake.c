@@ -188,7 +188,7 @@ static int give(uint64_t pointer, uint32_t *size, const void *from, uint32_t byt
 
 static int query(struct drm_tenon_query *q)
 {
-	struct drm_tenon_limits limits = { fake.memory_bytes, FAKE_BUFFERS, FAKE_QUEUES, FAKE_DEPTH, 0 };
+	struct drm_tenon_limits limits = { fake.memory_bytes, FAKE_BUFFERS, FAKE_QUEUES, FAKE_DEPTH, 0, 0, 0 };
 	struct tdi_identify identify = { .version = fake.tdi_version };
 	struct drm_tenon_device device = { .tdi_version = fake.tdi_version };
 	struct tdi_usage usage = { .busy_ns = 1234 };

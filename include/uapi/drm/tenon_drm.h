@@ -84,14 +84,21 @@ struct drm_tenon_device {
  * @buffers: mapped buffers
  * @queues: queues
  * @depth: entries of one queue
- * @reserved: 0
+ * @weight: of the partition beside others of its priority, TDI_WEIGHT_MAX at most; 0: the device shares its
+ *	time between contexts alone
+ * @priority: enum tdi_priority, of the partition
+ * @busy_max: percent of the device's time that the partition may have, 0 for no cap
+ *
+ * Weight, priority and cap are the operator's to change, at any time.
  */
 struct drm_tenon_limits {
 	__u64 memory_bytes;
 	__u32 buffers;
 	__u32 queues;
 	__u32 depth;
-	__u32 reserved;
+	__u32 weight;
+	__u32 priority;
+	__u32 busy_max;
 };
 
 /**
