@@ -443,6 +443,8 @@ static void notice(void *arg, uint32_t id)
 	    !tenon_reached(tenon_ring_sequence(q->cq, q->mask, k), k))
 		__atomic_fetch_add(&q->early, 1, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&q->notices, 1, __ATOMIC_RELEASE);
+	if (h->noticed)
+		h->noticed(h, q);
 }
 
 static void stopped(void *arg, uint32_t id)
@@ -794,15 +796,21 @@ void device_anew(struct host *h)
 	struct tdi_admin_sqe sqe = cmd_group(TDI_ADMIN_GROUP_CREATE, 1);
 
 	must(!tn_device_create(&h->options, &h->device), "tn_device_create");
+	h->device->accepted |= h->features;
+	if (h->features & TDI_F_FAIR) {
+		sqe.group.weight = 100;
+		sqe.group.priority = TDI_PRIORITY_NORMAL;
+	}
 	admin_ok(h, &sqe);
 	context_create(h, 1, 1);
 }
 
-static int setup(void **state, const struct tn_device_options *options)
+static int setup_with(void **state, const struct tn_device_options *options, uint64_t features)
 {
 	struct host *h = calloc(1, sizeof(*h));
 
 	must(h, "calloc");
+	h->features = features;
 	h->options = *options;
 	h->options.serial = "7";
 	h->options.notice = notice;
@@ -813,6 +821,11 @@ static int setup(void **state, const struct tn_device_options *options)
 	area_open(h, &h->data, 2 * TDI_PAGE_SIZE, PROT_READ | PROT_WRITE);
 	*state = h;
 	return 0;
+}
+
+static int setup(void **state, const struct tn_device_options *options)
+{
+	return setup_with(state, options, 0);
 }
 
 int setup_real(void **state)
@@ -838,6 +851,17 @@ int setup_two(void **state)
 int setup_virtual(void **state)
 {
 	return setup(state, &(struct tn_device_options){ .workers = 1, .virtual_clock = true });
+}
+
+int setup_fair(void **state)
+{
+	return setup_with(state, &(struct tn_device_options){ .workers = 1, .virtual_clock = true },
+			  TDI_F_FAIR);
+}
+
+int setup_fair_two(void **state)
+{
+	return setup_with(state, &(struct tn_device_options){ .workers = 2, .spin_ns = 20000 }, TDI_F_FAIR);
 }
 
 int teardown(void **state)

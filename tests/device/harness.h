@@ -64,6 +64,8 @@ struct queue {
 struct host {
 	struct tn_device *device;
 	struct tn_device_options options;
+	uint64_t features;		/* in force besides those of a socket */
+	void (*noticed)(struct host *h, struct queue *q);	/* in the device's thread, after a CQE */
 	struct tn_space space;
 	uint64_t next_address;
 	uint16_t command;
@@ -77,6 +79,8 @@ int setup_sleepy(void **state);		/* one that never polls */
 int setup_awake(void **state);		/* one that polls for minutes */
 int setup_two(void **state);		/* two workers */
 int setup_virtual(void **state);
+int setup_fair(void **state);		/* setup_virtual() and setup_two() with TDI_F_FAIR */
+int setup_fair_two(void **state);
 int teardown(void **state);
 /* A new device in place of one that was destroyed. */
 void device_anew(struct host *h);
@@ -86,6 +90,8 @@ void device_anew(struct host *h);
 #define TEST_AWAKE(f)	cmocka_unit_test_setup_teardown(f, setup_awake, teardown)
 #define TEST_TWO(f)	cmocka_unit_test_setup_teardown(f, setup_two, teardown)
 #define TEST_VIRTUAL(f)	cmocka_unit_test_setup_teardown(f, setup_virtual, teardown)
+#define TEST_FAIR(f)	cmocka_unit_test_setup_teardown(f, setup_fair, teardown)
+#define TEST_FAIR_TWO(f) cmocka_unit_test_setup_teardown(f, setup_fair_two, teardown)
 
 /* ------------------------------------------------------------------------------------ small things */
 

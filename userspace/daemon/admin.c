@@ -508,7 +508,8 @@ static int context_create(struct admin *admin)
 	context->id = command->context;
 	context->generation = admin->sqe->generation;
 	context->group = group;
-	context->peers = admin->device->accepted & TDI_F_FAIR && !MUTANT(unfair) ? group : &admin->device->all;
+	context->peers = admin->device->accepted & TDI_F_FAIR || MUTANT(always_fair) ? group :
+			 &admin->device->all;
 	context->table.space = admin->space;
 	tn_latch_init(&context->fault, TDI_EVENT_FAULT, context->id, eq, 0);
 	tn_list_init(&context->queues);
