@@ -228,6 +228,69 @@ static void test_stall(void **state)
 	assert_int_equal(*(uint64_t *)guest_at(v, at), 5);
 }
 
+/*
+ * A command that never yields stands for EXEC here. It is stopped in time, or by the host; another context
+ * sees nothing of it but that it has to wait. [CMD-24, EVQ-6, EVQ-7]
+ */
+static void test_hold(void **state)
+{
+	const uint64_t most = 50000000;
+	struct vmm *v = *state;
+	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_CONTEXT_CREATE, .generation = 1 };
+	struct tdi_sqe first = fill(BUFFER, 4096, 5), next = { .opcode = TDI_OP_NOP };
+	struct queue q, other;
+	struct tdi_event event;
+	struct eq eq;
+	uint64_t at = work(v, &eq, &q), end;
+
+	first.flags = TDI_SQE_LINK;
+	sqe.context.context = 1;
+	sqe.context.group_generation = 1;
+	assert_int_equal(guest_admin(v, &sqe), TDI_AS_OK);
+	assert_int_equal(guest_queue(v, &other, 2, 3, 0, 0), TDI_AS_OK);
+	assert_int_equal(guest_queue_end(&other), TDI_AS_OK);
+	other.context = 1;
+	assert_int_equal(guest_queue_create(&other, 3, 0, 0), TDI_AS_OK);
+	sqe = (struct tdi_admin_sqe){ .opcode = TDI_ADMIN_GROUP_MODIFY, .generation = 1 };
+	sqe.group.max_command_ns = most;
+	assert_int_equal(guest_admin(v, &sqe), TDI_AS_OK);
+
+	fault("hold");
+	guest_submit(&q, &first);
+	guest_submit(&q, &next);
+	guest_submit(&q, &next);
+	for (end = now_ms() + SOON; tenon_load(&q.page->fetched) == q.first;)
+		assert_true(now_ms() < end);
+	guest_submit(&other, &next);
+	assert_int_equal(guest_result(&q, q.first), TDI_SC_COMMAND_TIME);
+	assert_true(q.cq[q.first & (q.depth - 1)].busy_ns >= most);
+	assert_int_equal(*(uint64_t *)guest_at(v, at), 0);
+	assert_int_equal(guest_result(&q, q.first + 1), TDI_SC_CANCELED);
+	assert_int_equal(guest_result(&q, q.first + 2), TDI_SC_OK);
+	assert_int_equal(guest_result(&other, other.first), TDI_SC_OK);
+	assert_true(other.cq[other.first & (other.depth - 1)].busy_ns < most);
+	event = guest_event(&eq, SOON, true);
+	assert_int_equal(event.type, TDI_EVENT_HANG);
+	assert_int_equal(event.id, 0);
+	assert_int_equal(guest_event(&eq, QUIET, true).type, TDI_EVENT_NONE);
+
+	/* Without a limit the host has to end it. */
+	sqe.group.max_command_ns = 0;
+	assert_int_equal(guest_admin(v, &sqe), TDI_AS_OK);
+	fault("hold");
+	guest_submit(&q, &next);
+	for (end = now_ms() + SOON; tenon_load(&q.page->fetched) != q.tail;)
+		assert_true(now_ms() < end);
+	usleep(QUIET * 1000);
+	assert_int_not_equal(tenon_load(&q.cq[(q.tail - 1) & (q.depth - 1)].sequence), q.tail);
+	sqe = (struct tdi_admin_sqe){ .opcode = TDI_ADMIN_QUEUE_RESET, .generation = 1 };
+	sqe.queue.queue = 1;
+	assert_int_equal(guest_admin(v, &sqe), TDI_AS_OK);
+	assert_int_equal(guest_result(&q, q.tail - 1), TDI_SC_ABORTED);
+	guest_submit(&q, &next);
+	assert_int_equal(guest_result(&q, q.tail - 1), TDI_SC_OK);
+}
+
 static void test_stall_admin(void **state)
 {
 	struct vmm *v = *state;
@@ -756,8 +819,8 @@ int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, start, stop)
 	const struct CMUnitTest tests[] = {
-		T(requests), T(stall), T(stall_admin), T(interrupts), T(completions), T(admin), T(identify),
-		T(events), T(dma), T(after_unmap), T(gone), T(registers), T(trace), T(crash),
+		T(requests), T(stall), T(hold), T(stall_admin), T(interrupts), T(completions), T(admin),
+		T(identify), T(events), T(dma), T(after_unmap), T(gone), T(registers), T(trace), T(crash),
 	};
 
 	vmm_faults = true;

@@ -438,6 +438,7 @@ int guest_queue_create(struct queue *q, uint32_t depth_log2, uint32_t eq, uint32
 	q->page->flags = TDI_NEED_DOORBELL;
 	tenon_ring_init_cq(q->cq, q->depth, q->first);
 	sqe.queue.queue = q->id;
+	sqe.queue.context = q->context;
 	sqe.queue.context_generation = 1;
 	sqe.queue.first = q->first;
 	sqe.queue.moderation_ns = moderation;

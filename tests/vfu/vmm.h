@@ -72,7 +72,7 @@ struct vmm {
 
 struct queue {
 	struct vmm *v;
-	uint32_t id, depth, first, tail;
+	uint32_t id, context, depth, first, tail;
 	uint64_t producer_at, sq_at, page_at, cq_at;
 	struct tdi_producer_page *producer;
 	struct tdi_sqe *sq;

@@ -512,6 +512,7 @@ static int context_create(struct admin *admin)
 			 &admin->device->all;
 	context->table.space = admin->space;
 	tn_latch_init(&context->fault, TDI_EVENT_FAULT, context->id, eq, 0);
+	tn_latch_init(&context->hang, TDI_EVENT_HANG, context->id, eq, 0);
 	tn_list_init(&context->queues);
 	tn_list_init(&context->active);
 	tn_list_init(&context->turn);
@@ -528,6 +529,7 @@ static void context_free(struct tn_context *context)
 	while (!tn_list_empty(&context->queues))
 		queue_free(tn_entry(context->queues.next, struct tn_queue, member));
 	tn_latch_drop(device, &context->fault);
+	tn_latch_drop(device, &context->hang);
 	tn_eq_unreserve(device, context->fault.eq, EQ_PER_CONTEXT);
 	device->context[context->id] = NULL;
 	if (!MUTANT(usage_of_context))

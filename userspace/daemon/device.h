@@ -132,7 +132,7 @@ struct tn_context {
 	uint32_t running;		/* workers in it */
 	uint32_t holds;			/* no worker may enter while not 0 */
 	struct tdi_usage usage;		/* of queues that are gone */
-	struct tn_latch fault;
+	struct tn_latch fault, hang;
 	/* arbiter */
 	struct tn_list active;		/* queues that are polled, by tn_queue.active */
 	struct tn_list turn;		/* in peers->turns while @active is not empty */
@@ -168,6 +168,7 @@ struct tn_queue {
 	uint32_t tail;			/* the producer's, as last read */
 	uint32_t noticed;		/* completed sequence at the last look at W */
 	bool begun;			/* exec is the command with index done */
+	bool unyielding;		/* it has its execution unit until it ends; no command of this engine */
 	bool chain_failed;		/* the command before ended its LINK chain */
 	uint64_t ready_at;		/* when the device could have begun the next command */
 	uint64_t charged_ns;		/* of the command under way */
@@ -181,6 +182,7 @@ struct tn_worker {
 	pthread_t thread;
 	struct tn_context *context;	/* it runs a queue of */
 	uint32_t interrupt;		/* atomic: come to the boundary */
+	uint64_t max_command_ns;	/* of the group, for the turn under way; 0: none */
 	int64_t charged;		/* to the start tag, for the turn under way */
 	uint64_t granted;		/* and of the tokens */
 	struct tn_scratch scratch;

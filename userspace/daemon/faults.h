@@ -21,8 +21,8 @@ struct tn_vfu;
 
 enum tn_fault {
 	/* commands of tenants */
-	TN_FAULT_stall, TN_FAULT_cqe_sequence, TN_FAULT_cqe_user_data, TN_FAULT_cqe_twice, TN_FAULT_cqe_early,
-	TN_FAULT_cqe_unsubmitted,
+	TN_FAULT_stall, TN_FAULT_hold, TN_FAULT_cqe_sequence, TN_FAULT_cqe_user_data, TN_FAULT_cqe_twice,
+	TN_FAULT_cqe_early, TN_FAULT_cqe_unsubmitted,
 	/* admin commands */
 	TN_FAULT_stall_admin, TN_FAULT_late_admin, TN_FAULT_admin_command, TN_FAULT_admin_twice,
 	TN_FAULT_admin_skip, TN_FAULT_admin_status, TN_FAULT_identify_zero, TN_FAULT_identify_huge,

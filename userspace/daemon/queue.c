@@ -151,6 +151,7 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 	exec->bytes_read = 0;
 	exec->bytes_written = 0;
 	queue->begun = true;
+	queue->unyielding = FAULT(hold);
 	queue->deadline = 0;
 	queue->charged_ns = 0;
 	queue->usage.wait_ns += waited;
@@ -234,6 +235,8 @@ void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
 	queue->noticed = queue->done;
 	if (status == TDI_SC_DEVICE && !MUTANT(fault_event))
 		tn_latch_set(device, &queue->context->fault, 0, now);
+	if (status == TDI_SC_COMMAND_TIME)
+		tn_latch_set(device, &queue->context->hang, 0, now);
 }
 
 void tn_queue_end_current(struct tn_queue *queue, int status, uint64_t now)

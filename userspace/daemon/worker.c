@@ -79,6 +79,23 @@ static int step(struct tn_worker *worker, struct tn_queue *queue)
 	return status;
 }
 
+/* What can't yield ends by itself, when the host wants the unit, or when its time is over. [CMD-24] */
+static int hold(struct tn_worker *worker, struct tn_queue *queue)
+{
+	struct tn_device *device = worker->device;
+	uint64_t begin = tn_device_now(device);
+
+	while (!__atomic_load_n(&worker->interrupt, __ATOMIC_RELAXED)) {
+		uint64_t ran = queue->charged_ns + tn_device_now(device) - begin;
+
+		if (worker->max_command_ns && ran >= worker->max_command_ns)
+			return TDI_SC_COMMAND_TIME;
+		usleep(100);
+		spend(device, TN_VIRTUAL_COMMAND_NS);
+	}
+	return TN_MORE;
+}
+
 /* One turn of a queue, without the lock; *@busy is what it took. */
 static int run(struct tn_worker *worker, struct tn_queue *queue, uint64_t quantum, uint64_t *busy)
 {
@@ -94,7 +111,7 @@ static int run(struct tn_worker *worker, struct tn_queue *queue, uint64_t quantu
 		if (status == TN_NOTHING)
 			return status;
 		if (status == TN_MORE)
-			status = step(worker, queue);
+			status = queue->unyielding ? hold(worker, queue) : step(worker, queue);
 		/* Also for one that was refused: else a flood of those would take no time. */
 		if (status != TN_MORE && status != TN_PARK &&
 		    !(queue->exec.units == 0 && MUTANT(refused_cost)))
@@ -136,6 +153,7 @@ static void turn(struct tn_worker *worker, struct tn_queue *queue)
 	uint64_t quantum = tn_arbiter_begin(worker, queue), busy;
 	int status;
 
+	worker->max_command_ns = context->group->max_command_ns;
 	queue->running = true;
 	context->running++;
 	worker->context = context;
