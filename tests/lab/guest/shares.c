@@ -1,0 +1,905 @@
+// SPDX-License-Identifier: MIT
+/*
+ * shares DEVICE [TEST [ROUNDS]]: an operator's side of the module in configfs, and tenants on the nodes that he makes.
+ * If this fails, a tenant has more than was given to it, or reaches what belongs to the next.
+ */
+#include <pthread.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#include "bystander.h"
+
+#define ROOT	"/sys/kernel/config/tenon"
+
+static const char *address = "";
+static unsigned int rounds = 5;
+
+/* ------------------------------------------------------------------------------------ an operator */
+
+/* The path of NAME below the controller's directory, in one of some buffers that take turns. */
+static const char *at(const char *name)
+{
+	static char path[8][192];
+	static unsigned int turn;
+	char *to = path[turn++ % 8];
+
+	snprintf(to, sizeof(path[0]), ROOT "/%s/%s", address, name);
+	return to;
+}
+
+static int put_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), error = 0;
+
+	if (fd < 0)
+		return errno;
+	if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		error = errno;
+	close(fd);
+	return error;
+}
+
+/* What a file has, without the last newline, in one of some buffers that take turns. */
+static const char *get_text(const char *path)
+{
+	static char text[8][4096];
+	static unsigned int turn;
+	char *to = text[turn++ % 8];
+	int fd = open(path, O_RDONLY);
+	ssize_t have = fd < 0 ? -1 : read(fd, to, sizeof(text[0]) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	to[have > 0 ? have : 0] = '\0';
+	if (have > 0 && to[have - 1] == '\n')
+		to[have - 1] = '\0';
+	return to;
+}
+
+static int set(const char *name, const char *value)
+{
+	return put_text(at(name), value);
+}
+
+static bool is(const char *name, const char *value)
+{
+	const char *has = get_text(at(name));
+
+	if (!strcmp(has, value))
+		return true;
+	printf("# %s: \"%s\", not \"%s\"\n", name, has, value);
+	return false;
+}
+
+static bool becomes_text(const char *path, const char *value)
+{
+	int64_t end = now_ns() + LONG;
+
+	while (strcmp(get_text(path), value)) {
+		if (now_ns() > end) {
+			printf("# %s: \"%s\", not \"%s\"\n", path, get_text(path), value);
+			return false;
+		}
+		sleep_ms(5);
+	}
+	return true;
+}
+
+static bool becomes(const char *name, const char *value)
+{
+	return becomes_text(at(name), value);
+}
+
+static char *of(const char *partition, const char *name)
+{
+	static char text[8][64];
+	static unsigned int turn;
+	char *to = text[turn++ % 8];
+
+	snprintf(to, sizeof(text[0]), "%s/%s", partition, name);
+	return to;
+}
+
+/* A number of the partition's in sysfs, or -1. */
+static long long shows(const char *partition, const char *name)
+{
+	long long value = -1;
+	glob_t all;
+
+	if (glob("/sys/bus/auxiliary/devices/tenon.partition.*", 0, NULL, &all))
+		return -1;
+	for (size_t i = 0; i < all.gl_pathc; i++) {
+		char path[160];
+
+		snprintf(path, sizeof(path), "%s/partition", all.gl_pathv[i]);
+		if (strcmp(get_text(path), partition))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", all.gl_pathv[i], name);
+		value = atoll(get_text(path));
+	}
+	globfree(&all);
+	return value;
+}
+
+static bool comes_to(const char *partition, const char *name, long long value)
+{
+	int64_t end = now_ns() + LONG;
+
+	while (shows(partition, name) != value) {
+		if (now_ns() > end) {
+			printf("# %s %s: %lld, not %lld\n", partition, name, shows(partition, name), value);
+			return false;
+		}
+		sleep_ms(5);
+	}
+	return true;
+}
+
+/* Number of the node, or -1. */
+static int number_of(const char *partition)
+{
+	const char *device = get_text(at(of(partition, "device")));
+
+	return strncmp(device, "accel", 5) ? -1 : atoi(device + 5);
+}
+
+static const char *node_of(const char *partition)
+{
+	static char path[8][64];
+	static unsigned int turn;
+	char *to = path[turn++ % 8];
+
+	snprintf(to, sizeof(path[0]), "/dev/accel/accel%d", number_of(partition));
+	return to;
+}
+
+/* Makes one that is active. */
+static bool create(const char *partition)
+{
+	return !mkdir(at(partition), 0755) && !set(of(partition, "enable"), "1") &&
+	       becomes(of(partition, "state"), "active");
+}
+
+/* open() as root or as @uid: a descriptor, or -errno. */
+static int open_as(uid_t uid, const char *path)
+{
+	int pair[2], fd = -1, error = 0, status;
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec data = { &error, sizeof(error) };
+	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+	pid_t child;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
+		return -errno;
+	child = fork();
+	if (!child) {
+		if (setgid(uid) || setuid(uid))
+			_exit(1);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		error = fd < 0 ? errno : 0;
+		if (fd < 0) {
+			message.msg_control = NULL;
+			message.msg_controllen = 0;
+		} else {
+			head->cmsg_level = SOL_SOCKET;
+			head->cmsg_type = SCM_RIGHTS;
+			head->cmsg_len = CMSG_LEN(sizeof(int));
+			memcpy(CMSG_DATA(head), &fd, sizeof(fd));
+		}
+		_exit(sendmsg(pair[1], &message, 0) != sizeof(error));
+	}
+	waitpid(child, &status, 0);
+	if (status || recvmsg(pair[0], &message, 0) != sizeof(error))
+		error = ECHILD;
+	else if (!error)
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+	close(pair[0]);
+	close(pair[1]);
+	return error ? -error : fd;
+}
+
+/* Through a device file of one's own, as a container has that was made long ago. */
+static int open_stale(int number, const char *path, uid_t uid)
+{
+	int fd;
+
+	unlink(path);
+	if (mknod(path, S_IFCHR | 0666, makedev(261, (unsigned int)number)) || chmod(path, 0666))
+		return -errno;
+	fd = open_as(uid, path);
+	unlink(path);
+	return fd;
+}
+
+static bool works_on(int fd)
+{
+	struct buffer a;
+	struct queue q;
+	bool good;
+
+	if (buffer_make(fd, PAGE, RW, &a) || queue_make(fd, 8, -1, &q))
+		return false;
+	put_fill(&q, a.id, 0, PAGE, 0x21);
+	good = run(&q) == TDI_SC_OK && all_bytes(a.data, 0x21, PAGE);
+	queue_unmap(&q);
+	queue_destroy(fd, q.made.queue);
+	buffer_end(&a);
+	return good;
+}
+
+static bool works(const char *partition)
+{
+	int fd = open(node_of(partition), O_RDWR | O_CLOEXEC);
+	bool good = fd >= 0 && works_on(fd);
+
+	close(fd);
+	return good;
+}
+
+/* All numbers that nobody has open. */
+static void reap_all(void)
+{
+	char text[16];
+
+	for (int i = 0; i < 256; i++) {
+		if (!*get_text(ROOT "/tombstones"))
+			break;
+		snprintf(text, sizeof(text), "%d", i);
+		put_text(ROOT "/reap", text);
+	}
+}
+
+static int reap(int number)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d\n", number);
+	return put_text(ROOT "/reap", text);
+}
+
+FIXTURE(shares) {
+	int none;
+};
+
+FIXTURE_SETUP(shares)
+{
+	node_path = NULL;
+	ASSERT_EQ(0, mkdir(at(""), 0755));
+	ASSERT_TRUE(is("state", "present"));
+}
+
+/* Nothing is left: all numbers can be had again. */
+FIXTURE_TEARDOWN(shares)
+{
+	glob_t all;
+
+	if (!glob(at("*"), GLOB_ONLYDIR, NULL, &all)) {
+		for (size_t i = 0; i < all.gl_pathc; i++)
+			rmdir(all.gl_pathv[i]);
+		globfree(&all);
+	}
+	EXPECT_EQ(0, rmdir(at("")));
+	for (int64_t end = now_ns() + LONG; now_ns() < end; sleep_ms(10)) {
+		glob_t parts;
+
+		reap_all();
+		if (glob("/sys/bus/auxiliary/devices/tenon.partition.*", 0, NULL, &parts))
+			continue;
+		if (parts.gl_pathc == 1 && !*get_text(ROOT "/tombstones"))
+			break;
+		globfree(&parts);
+	}
+	EXPECT_STREQ("", get_text(ROOT "/tombstones"));
+	node_path = NULL;
+}
+
+/* ------------------------------------------------------------------------------------------- life */
+
+TEST_F(shares, values)
+{
+	static const struct {
+		const char *name, *first, *good, *bad[4];
+	} all[] = {
+		{ "weight", "100", "10000", { "0", "10001", "-1", "many" } },
+		{ "priority", "normal", "realtime", { "none", "2" } },
+		{ "quantum_us", "0", "1000000", { "1000001", "x" } },
+		{ "max_command_us", "0", "5000000", { "18446744073709551615" } },
+		{ "busy_max", "0", "100", { "101" } },
+		{ "busy_period_us", "100000", "10000000", { "999", "10000001", "0" } },
+		{ "queues_max", "4096", "0", { "4097" } },
+		{ "contexts_max", "1024", "0", { "1025" } },
+		{ "allow_uid", "any", "4711", { "-1", "4294967295", "root" } },
+		{ "enable", "0", "0", { "2", "yes" } },
+	};
+	static const char *const names[] = { ".a", "a b", "a:b", "-", "01234567890123456789012345678901" };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
+		EXPECT_EQ(-1, mkdir(at(names[i]), 0755));
+		EXPECT_EQ(EINVAL, errno);
+	}
+	EXPECT_EQ(-1, mkdir(ROOT "/elsewhere", 0755));
+	EXPECT_EQ(EINVAL, errno);
+	ASSERT_EQ(0, mkdir(at("a"), 0755));
+	EXPECT_TRUE(is("a/state", "off"));
+	EXPECT_TRUE(is("a/device", ""));
+	EXPECT_TRUE(is("a/uuid", ""));
+	/* First without a partition, then with one. */
+	for (unsigned int live = 0; live < 2; live++) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(all); i++) {
+			if (live && !strcmp(all[i].name, "enable"))
+				continue;
+			EXPECT_TRUE(is(of("a", all[i].name), all[i].first));
+			for (unsigned int j = 0; j < 4 && all[i].bad[j]; j++)
+				EXPECT_EQ(EINVAL, set(of("a", all[i].name), all[i].bad[j]));
+			EXPECT_TRUE(is(of("a", all[i].name), all[i].first));
+			EXPECT_EQ(0, set(of("a", all[i].name), all[i].good));
+			EXPECT_TRUE(is(of("a", all[i].name), all[i].good));
+			EXPECT_EQ(0, set(of("a", all[i].name), all[i].first));
+		}
+		EXPECT_EQ(0, set("a/pinned_max", "1M\n"));
+		EXPECT_TRUE(is("a/pinned_max", "1048576"));
+		EXPECT_EQ(EINVAL, set("a/pinned_max", "1X"));
+		EXPECT_EQ(0, set("a/memory_max", "0"));
+		EXPECT_EQ(EINVAL, set("a/memory_max", "4096"));
+		EXPECT_EQ(ENOENT, set("a/allow_cgroup", "/no/such/group"));
+		EXPECT_TRUE(is("a/allow_cgroup", ""));
+		if (live)
+			break;
+		EXPECT_EQ(ENODEV, set("a/drain", "1"));
+		EXPECT_EQ(ENODEV, set("a/recycle", "1"));
+		ASSERT_EQ(0, set("a/enable", "1"));
+		ASSERT_TRUE(becomes("a/state", "active"));
+	}
+	/* What is written to a live one is in force. */
+	ASSERT_EQ(0, set("a/weight", "300"));
+	EXPECT_EQ(300, shows("a", "limits/weight"));
+	EXPECT_EQ(0, set("a/enable", "0"));
+	EXPECT_TRUE(becomes("a/state", "off"));
+	EXPECT_TRUE(is("a/device", ""));
+	EXPECT_TRUE(is("a/weight", "300"));
+}
+
+/* All that a tenant sees of the end: CQEs for what was submitted, ENODEV, and nobody else is touched. */
+TEST_F(shares, deleted)
+{
+	struct bystander bystander;
+	struct tdi_cqe cqe;
+	char name[64], holder[64];
+	struct buffer a;
+	struct queue q;
+	int fd, number;
+
+	ASSERT_TRUE(create("a"));
+	ASSERT_TRUE(create("b"));
+	ASSERT_NE(number_of("a"), number_of("b"));
+	chmod(node_of("a"), 0666);
+	node_path = node_of("a");
+	ASSERT_TRUE(bystander_start(&bystander));
+	number = number_of("b");
+	snprintf(name, sizeof(name), "/dev/accel/accel%d", number);
+	fd = open(name, O_RDWR);
+	ASSERT_LE(0, fd);
+	snprintf(holder, sizeof(holder), "%d 0 shares", getpid());
+	EXPECT_TRUE(is("b/holders", holder));
+	ASSERT_EQ(0, buffer_make(fd, PAGE, RW, &a));
+	ASSERT_EQ(0, queue_make(fd, 8, -1, &q));
+	EXPECT_EQ(1, shows("b", "contexts"));
+	EXPECT_EQ(1, shows("a", "contexts"));
+	EXPECT_EQ(PAGE, shows("b", "buffer_bytes"));
+	EXPECT_EQ(0, set("b/drain", "1"));
+	EXPECT_TRUE(is("b/state", "draining"));
+	EXPECT_EQ(-EBUSY, open_as(0, name));
+	/* Who has a context goes on. */
+	put_wait(&q, a.id, 0, 1, LONG);
+	put(&q, TDI_OP_NOP);
+	EXPECT_EQ(0, submit(&q));
+	EXPECT_EQ(0, rmdir(at("b")));
+	ASSERT_EQ(0, finish(&q, &cqe));
+	EXPECT_EQ(TDI_SC_ABORTED, cqe.status);
+	ASSERT_EQ(0, finish(&q, &cqe));
+	EXPECT_EQ(TDI_SC_ABORTED, cqe.status);
+	EXPECT_TRUE(q.kernel->flags & TDI_KERNEL_DEAD);
+	EXPECT_EQ(ENODEV, buffer_map(&a, 0, PAGE, RW));
+	ASSERT_TRUE(becomes_text(ROOT "/tombstones", (snprintf(name, sizeof(name), "%d", number), name)));
+	EXPECT_EQ(-ENODEV, open_stale(number, "/stale", FOREIGN_UID));
+	EXPECT_EQ(EBUSY, reap(number));
+	/* The next one is another. */
+	ASSERT_TRUE(create("b"));
+	EXPECT_NE(number, number_of("b"));
+	EXPECT_EQ(-ENODEV, open_stale(number, "/stale", FOREIGN_UID));
+	EXPECT_TRUE(works("b"));
+	EXPECT_TRUE(bystander_goes_on(&bystander, 3));
+	EXPECT_TRUE(bystander_stop(&bystander));
+	queue_unmap(&q);
+	munmap(a.data, PAGE);
+	close(fd);
+	EXPECT_EQ(-ENODEV, open_stale(number, "/stale", FOREIGN_UID));
+	EXPECT_EQ(0, reap(number));
+	EXPECT_EQ(ENOENT, reap(number));
+	EXPECT_EQ(EINVAL, put_text(ROOT "/reap", "x"));
+	/* Only now. */
+	ASSERT_TRUE(create("c"));
+	EXPECT_EQ(number, number_of("c"));
+}
+
+TEST_F(shares, default_partition)
+{
+	int number;
+
+	ASSERT_EQ(0, mkdir(at("default"), 0755));
+	ASSERT_TRUE(becomes("default/state", "active"));
+	EXPECT_TRUE(is("default/enable", "1"));
+	number = number_of("default");
+	EXPECT_EQ(0, set("default/queues_max", "7"));
+	EXPECT_EQ(7, shows("default", "limits/queues_max"));
+	EXPECT_TRUE(works("default"));
+	/* It stays when its directory goes, with the settings that it began with. */
+	EXPECT_EQ(0, rmdir(at("default")));
+	EXPECT_TRUE(comes_to("default", "limits/queues_max", 4096));
+	ASSERT_EQ(0, mkdir(at("default"), 0755));
+	ASSERT_TRUE(becomes("default/state", "active"));
+	EXPECT_EQ(number, number_of("default"));
+	EXPECT_EQ(0, set("default/enable", "0"));
+	ASSERT_TRUE(becomes("default/state", "off"));
+	EXPECT_EQ(-1, shows("default", "contexts"));
+	EXPECT_EQ(0, rmdir(at("default")));
+	EXPECT_TRUE(comes_to("default", "contexts", 0));
+}
+
+TEST_F(shares, controller_goes)
+{
+	char driver[96];
+	int number;
+
+	ASSERT_TRUE(create("a"));
+	EXPECT_EQ(0, set("a/weight", "700"));
+	number = number_of("a");
+	snprintf(driver, sizeof(driver), "/sys/bus/pci/drivers/tenon/%s", "unbind");
+	ASSERT_EQ(0, put_text(driver, address));
+	EXPECT_TRUE(is("state", "absent"));
+	EXPECT_TRUE(is("a/state", "absent"));
+	EXPECT_TRUE(is("a/device", ""));
+	EXPECT_EQ(-ENODEV, open_stale(number, "/stale", 0));
+	snprintf(driver, sizeof(driver), "/sys/bus/pci/drivers/tenon/%s", "bind");
+	ASSERT_EQ(0, put_text(driver, address));
+	ASSERT_TRUE(becomes("a/state", "active"));
+	EXPECT_NE(number, number_of("a"));
+	EXPECT_EQ(700, shows("a", "limits/weight"));
+	EXPECT_TRUE(works("a"));
+	/* A reset makes all groups anew. */
+	snprintf(driver, sizeof(driver), "/sys/bus/pci/devices/%s/reset", address);
+	ASSERT_EQ(0, put_text(driver, "1"));
+	EXPECT_TRUE(works("a"));
+}
+
+TEST_F(shares, recycled)
+{
+	char node[64], uuid[64];
+	struct buffer a, b;
+	struct queue q;
+	int old, idle, fd;
+
+	ASSERT_TRUE(create("a"));
+	EXPECT_EQ(0, set("a/allow_uid", "20002"));
+	snprintf(node, sizeof(node), "%s", node_of("a"));
+	chmod(node, 0666);
+	old = open_as(20002, node);
+	ASSERT_LE(0, old);
+	idle = open_as(20002, node);
+	ASSERT_LE(0, idle);
+	ASSERT_EQ(0, buffer_make(old, PAGE, RW, &a));
+	ASSERT_EQ(0, queue_make(old, 8, -1, &q));
+	snprintf(uuid, sizeof(uuid), "%s", get_text(at("a/uuid")));
+	EXPECT_EQ(EINVAL, set("a/recycle", "1"));
+	EXPECT_EQ(0, set("a/drain", "1"));
+	/* Still there. */
+	EXPECT_EQ(0, set("a/allow_uid", "20003"));
+	EXPECT_EQ(EBUSY, set("a/recycle", "1"));
+	EXPECT_EQ(EBUSY, buffer_make(idle, PAGE, RW, &b));
+	munmap(b.data, PAGE);
+	EXPECT_TRUE(is("a/uuid", uuid));
+	queue_unmap(&q);
+	munmap(a.data, a.size);
+	close(old);
+	ASSERT_TRUE(comes_to("a", "contexts", 0));
+	/* Only to another tenant. */
+	EXPECT_EQ(0, set("a/recycle", "1"));
+	EXPECT_TRUE(is("a/state", "active"));
+	EXPECT_STREQ(node, node_of("a"));
+	EXPECT_NE(0, strcmp(uuid, get_text(at("a/uuid"))));
+	EXPECT_EQ(-EACCES, open_as(20002, node));
+	fd = open_as(20003, node);
+	ASSERT_LE(0, fd);
+	EXPECT_TRUE(works_on(fd));
+	EXPECT_EQ(EIO, buffer_make(idle, PAGE, RW, &(struct buffer){ 0 }));
+	EXPECT_EQ(EIO, queue_create(idle, 8, -1, &q));
+	EXPECT_EQ(0, limits(idle).queues);
+	EXPECT_TRUE(works_on(fd));
+	close(fd);
+	EXPECT_EQ(0, set("a/drain", "1"));
+	ASSERT_TRUE(comes_to("a", "contexts", 0));
+	EXPECT_EQ(EINVAL, set("a/recycle", "1"));
+	close(idle);
+}
+
+/* ----------------------------------------------------------------------------------------- limits */
+
+static bool refused(int fd, uint64_t needed, uint64_t allowed)
+{
+	struct drm_tenon_context_status status;
+
+	if (context_status(fd, &status, NULL) || status.needed != needed || status.allowed != allowed) {
+		printf("# needed %llu, allowed %llu\n", (unsigned long long)status.needed,
+		       (unsigned long long)status.allowed);
+		return false;
+	}
+	return true;
+}
+
+TEST_F(shares, limits)
+{
+	struct buffer a, b[3];
+	struct queue q[3];
+	int fd[3];
+
+	ASSERT_TRUE(create("a"));
+	for (unsigned int i = 0; i < 3; i++) {
+		fd[i] = open(node_of("a"), O_RDWR);
+		ASSERT_LE(0, fd[i]);
+	}
+	EXPECT_EQ(0, set("a/contexts_max", "2"));
+	for (unsigned int i = 0; i < 3; i++)
+		ASSERT_EQ(i < 2 ? 0 : ENOSPC, buffer_make(fd[i], PAGE, RW, &b[i]));
+	EXPECT_TRUE(refused(fd[2], 3, 2));
+	EXPECT_EQ(1, shows("a", "limit_hits"));
+	/* Lowered below what is used: it stays, and no more come. */
+	EXPECT_EQ(0, set("a/contexts_max", "1"));
+	munmap(b[1].data, PAGE);
+	close(fd[1]);
+	ASSERT_TRUE(comes_to("a", "contexts", 1));
+	EXPECT_EQ(ENOSPC, buffer_map(&b[2], 0, PAGE, RW));
+	EXPECT_TRUE(refused(fd[2], 2, 1));
+	EXPECT_EQ(0, set("a/contexts_max", "2"));
+	EXPECT_EQ(0, buffer_map(&b[2], 0, PAGE, RW));
+
+	/* Queues of all contexts together. */
+	EXPECT_EQ(0, set("a/queues_max", "2"));
+	EXPECT_EQ(2, limits(fd[0]).queues);
+	ASSERT_EQ(0, queue_create(fd[0], 8, -1, &q[0]));
+	ASSERT_EQ(0, queue_create(fd[2], 8, -1, &q[1]));
+	EXPECT_EQ(2, shows("a", "queues"));
+	EXPECT_EQ(ENOSPC, queue_create(fd[0], 8, -1, &q[2]));
+	EXPECT_TRUE(refused(fd[0], 3, 2));
+	ASSERT_EQ(0, queue_destroy(fd[2], q[1].made.queue));
+	EXPECT_EQ(0, queue_create(fd[0], 8, -1, &q[2]));
+	EXPECT_EQ(0, set("a/queues_max", "0"));
+	EXPECT_EQ(ENOSPC, queue_create(fd[0], 8, -1, &q[1]));
+	EXPECT_TRUE(refused(fd[0], 3, 0));
+	ASSERT_EQ(0, queue_destroy(fd[0], q[0].made.queue));
+	ASSERT_EQ(0, queue_destroy(fd[0], q[2].made.queue));
+	EXPECT_EQ(0, shows("a", "queues"));
+	EXPECT_EQ(0, set("a/queues_max", "4"));
+
+	/* Bytes: two buffers of a page are there, and room for two more. */
+	EXPECT_EQ(2 * PAGE, shows("a", "pinned_bytes"));
+	EXPECT_EQ(0, set("a/pinned_max", "16K"));
+	EXPECT_EQ(4 * PAGE, limits(fd[0]).memory_bytes);
+	EXPECT_EQ(ENOMEM, buffer_make(fd[0], 2 * PAGE + 1, 0, &a));
+	EXPECT_TRUE(refused(fd[0], 5 * PAGE, 4 * PAGE));
+	/* The rings of a queue are five pages. */
+	EXPECT_EQ(ENOMEM, queue_create(fd[0], 8, -1, &q[0]));
+	EXPECT_TRUE(refused(fd[0], 7 * PAGE, 4 * PAGE));
+	EXPECT_EQ(0, buffer_make(fd[0], 2 * PAGE, 0, &a));
+	EXPECT_EQ(ENOMEM, buffer_make(fd[2], 1, 0, &b[1]));
+	buffer_end(&a);
+	EXPECT_EQ(0, buffer_make(fd[2], PAGE, 0, &b[1]));
+	EXPECT_EQ(7, shows("a", "limit_hits"));
+	EXPECT_EQ(0, shows("default", "limit_hits"));
+	for (unsigned int i = 0; i < 3; i++)
+		munmap(b[i].data, PAGE);
+	close(fd[0]);
+	close(fd[2]);
+	EXPECT_TRUE(comes_to("a", "pinned_bytes", 0));
+	EXPECT_EQ(0, shows("a", "contexts"));
+}
+
+#define RACERS 6
+
+static pthread_barrier_t race_begins;
+static int race_kind, race_fd[RACERS];
+static struct queue race_queue[RACERS];
+static struct buffer race_buffer[RACERS];
+
+static void *racer(void *arg)
+{
+	uintptr_t i = (uintptr_t)arg;
+
+	pthread_barrier_wait(&race_begins);
+	if (race_kind == 1)
+		return (void *)(uintptr_t)queue_create(race_fd[i], 8, -1, &race_queue[i]);
+	/* The first map makes the context. */
+	return (void *)(uintptr_t)buffer_make(race_fd[i], PAGE, race_kind ? 0 : RW, &race_buffer[i]);
+}
+
+/* How many of all that begin together get theirs; -1 if one gets another error than it must. */
+static int race(int kind)
+{
+	pthread_t thread[RACERS];
+	int won = 0;
+
+	race_kind = kind;
+	for (uintptr_t i = 0; i < RACERS; i++)
+		pthread_create(&thread[i], NULL, racer, (void *)i);
+	for (unsigned int i = 0; i < RACERS; i++) {
+		void *error;
+
+		pthread_join(thread[i], &error);
+		if (!error)
+			won++;
+		else if ((uintptr_t)error != (kind == 2 ? ENOMEM : ENOSPC))
+			return -1;
+		if (error && kind == 1)
+			race_queue[i].fd = -1;
+	}
+	return won;
+}
+
+TEST_F(shares, races)
+{
+	char path[64];
+
+	ASSERT_TRUE(create("a"));
+	snprintf(path, sizeof(path), "%s", node_of("a"));
+	pthread_barrier_init(&race_begins, NULL, RACERS);
+	for (unsigned int round = 0; round < 10; round++) {
+		memset(race_buffer, 0, sizeof(race_buffer));
+		for (unsigned int i = 0; i < RACERS; i++)
+			race_fd[i] = open(path, O_RDWR | O_CLOEXEC);
+		EXPECT_EQ(0, set("a/contexts_max", "5"));
+		EXPECT_EQ(RACERS - 1, race(0));
+		EXPECT_EQ(0, set("a/contexts_max", "6"));
+		EXPECT_EQ(0, set("a/queues_max", "5"));
+		EXPECT_EQ(RACERS - 1, race(1));
+		for (unsigned int i = 0; i < RACERS; i++)
+			close(race_fd[i]);
+		for (unsigned int i = 0; i < RACERS; i++)
+			if (race_buffer[i].data && race_buffer[i].data != MAP_FAILED)
+				munmap(race_buffer[i].data, PAGE);
+		ASSERT_TRUE(comes_to("a", "contexts", 0));
+		ASSERT_TRUE(comes_to("a", "queues", 0));
+		ASSERT_TRUE(comes_to("a", "pinned_bytes", 0));
+		for (unsigned int i = 0; i < RACERS; i++)
+			race_fd[i] = open(path, O_RDWR | O_CLOEXEC);
+		EXPECT_EQ(0, set("a/pinned_max", "20480"));
+		EXPECT_EQ(RACERS - 1, race(2));
+		EXPECT_EQ(0, set("a/pinned_max", "1G"));
+		for (unsigned int i = 0; i < RACERS; i++) {
+			if (race_buffer[i].data && race_buffer[i].data != MAP_FAILED)
+				munmap(race_buffer[i].data, PAGE);
+			close(race_fd[i]);
+		}
+		ASSERT_TRUE(comes_to("a", "pinned_bytes", 0));
+	}
+}
+
+/* -------------------------------------------------------------------------------------------- who */
+
+TEST_F(shares, uids)
+{
+	char node[64];
+	int fd;
+
+	ASSERT_TRUE(create("a"));
+	snprintf(node, sizeof(node), "%s", node_of("a"));
+	chmod(node, 0666);
+	EXPECT_EQ(0, set("a/allow_uid", "20002"));
+	EXPECT_EQ(-EACCES, open_as(0, node));
+	EXPECT_EQ(-EACCES, open_as(20003, node));
+	EXPECT_EQ(2, shows("a", "refused_opens"));
+	fd = open_as(20002, node);
+	ASSERT_LE(0, fd);
+	/* Passed on, and used under other uids: all of it is the node's partition's. */
+	EXPECT_TRUE(works_on(fd));
+	EXPECT_EQ(1, shows("a", "contexts"));
+	EXPECT_EQ(0, shows("default", "contexts"));
+	{
+		int status = -1;
+		pid_t child = fork();
+
+		if (!child) {
+			struct queue q;
+
+			_exit(setuid(20003) || !works_on(fd) || queue_create(fd, 8, -1, &q) ||
+			      shows("a", "queues") != 1 || shows("default", "queues"));
+		}
+		waitpid(child, &status, 0);
+		EXPECT_EQ(0, status);
+	}
+	EXPECT_EQ(1, shows("a", "queues"));
+	close(fd);
+	EXPECT_EQ(0, set("a/allow_uid", "any"));
+	fd = open_as(20003, node);
+	EXPECT_LE(0, fd);
+	close(fd);
+	EXPECT_EQ(2, shows("a", "refused_opens"));
+}
+
+/* open() from within a cgroup. */
+static int open_within(const char *cgroup, const char *node)
+{
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "/cgroup%s/cgroup.procs", cgroup);
+	if (put_text(path, "0"))
+		return -ECHILD;
+	fd = open_as(0, node);
+	if (fd >= 0)
+		close(fd);
+	return put_text("/cgroup/cgroup.procs", "0") ? -ECHILD : fd < 0 ? fd : 0;
+}
+
+TEST_F(shares, cgroups)
+{
+	char node[64];
+
+	ASSERT_TRUE(create("a"));
+	snprintf(node, sizeof(node), "%s", node_of("a"));
+	ASSERT_EQ(0, mkdir("/cgroup/one", 0755));
+	ASSERT_EQ(0, mkdir("/cgroup/one/nested", 0755));
+	ASSERT_EQ(0, mkdir("/cgroup/two", 0755));
+	EXPECT_EQ(0, set("a/allow_cgroup", "/one\n"));
+	EXPECT_TRUE(is("a/allow_cgroup", "/one"));
+	EXPECT_EQ(-EACCES, open_as(0, node));
+	EXPECT_EQ(-EACCES, open_within("/two", node));
+	EXPECT_EQ(0, open_within("/one", node));
+	EXPECT_EQ(0, open_within("/one/nested", node));
+	EXPECT_EQ(2, shows("a", "refused_opens"));
+	/* Both must be right. */
+	EXPECT_EQ(0, set("a/allow_uid", "20002"));
+	EXPECT_EQ(-EACCES, open_within("/one", node));
+	EXPECT_EQ(0, set("a/allow_uid", "any"));
+	/* One of the same name that is made later is another. */
+	ASSERT_EQ(0, rmdir("/cgroup/one/nested"));
+	ASSERT_EQ(0, rmdir("/cgroup/one"));
+	ASSERT_EQ(0, mkdir("/cgroup/one", 0755));
+	EXPECT_EQ(-EACCES, open_within("/one", node));
+	EXPECT_EQ(0, set("a/allow_cgroup", "/one"));
+	EXPECT_EQ(0, open_within("/one", node));
+	EXPECT_EQ(0, set("a/allow_cgroup", "\n"));
+	EXPECT_EQ(0, open_within("/two", node));
+	EXPECT_EQ(0, rmdir("/cgroup/one"));
+	EXPECT_EQ(0, rmdir("/cgroup/two"));
+}
+
+/* ----------------------------------------------------------------------------------------- rounds */
+
+/* A tenant who opens, works and is thrown out, all the time; the errors are those that he must expect. */
+static void tenant(const char *path, uint32_t *stop)
+{
+	while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE)) {
+		int fd = open(path, O_RDWR | O_CLOEXEC), error;
+		struct buffer a = { 0 };
+		struct queue q = { 0 };
+
+		if (fd < 0) {
+			if (errno != ENOENT && errno != ENODEV && errno != EBUSY && errno != EACCES && errno != ENXIO)
+				_exit(1);
+			sleep_ms(1);
+			continue;
+		}
+		error = buffer_make(fd, PAGE, RW, &a);
+		if (!error)
+			error = queue_make(fd, 64, -1, &q);
+		if (error && error != ENODEV && error != EIO && error != EBUSY && error != EINVAL && error != ENOSPC)
+			_exit(2);
+		for (unsigned int i = 0; i < 20 && !error; i++) {
+			while (q.tail - q.head < 32)
+				put_fill(&q, a.id, 0, PAGE, 0x55);
+			error = submit(&q);
+			while (!error && q.head != q.tail) {
+				struct tdi_cqe cqe;
+
+				error = finish(&q, &cqe);
+				if (!error && cqe.status != TDI_SC_OK)
+					error = cqe.status == TDI_SC_ABORTED ? EIO : EBADMSG;
+			}
+			if (error && error != EIO && error != ENODEV)
+				_exit(3);
+		}
+		close(fd);
+		if (q.producer && q.cq)
+			queue_unmap(&q);
+		if (a.data && a.data != MAP_FAILED)
+			munmap(a.data, PAGE);
+	}
+	_exit(0);
+}
+
+TEST_F(shares, rounds)
+{
+	uint32_t *stop = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct bystander bystander;
+	char kept[64];
+
+	ASSERT_TRUE(create("kept"));
+	snprintf(kept, sizeof(kept), "%s", node_of("kept"));
+	chmod(kept, 0666);
+	node_path = kept;
+	ASSERT_TRUE(bystander_start(&bystander));
+	for (unsigned int round = 0; round < rounds; round++) {
+		char node[64], text[16];
+		pid_t child[2];
+		int held, number, status;
+
+		ASSERT_TRUE(create("a"));
+		number = number_of("a");
+		snprintf(node, sizeof(node), "%s", node_of("a"));
+		*stop = 0;
+		for (unsigned int i = 0; i < 2; i++) {
+			child[i] = fork();
+			if (!child[i])
+				tenant(node, stop);
+		}
+		held = open(node, O_RDWR | O_CLOEXEC);
+		ASSERT_LE(0, held);
+		if (round % 2)
+			ASSERT_TRUE(works_on(held));
+		snprintf(text, sizeof(text), "%u", 1 + round % 10000);
+		EXPECT_EQ(0, set("a/weight", text));
+		EXPECT_EQ(0, set("a/queues_max", round % 3 ? "4096" : "1"));
+		sleep_ms(round % 16);
+		if (round % 4 < 2) {
+			EXPECT_EQ(0, set("a/drain", "1"));
+			EXPECT_EQ(-EBUSY, open_as(0, node));
+		}
+		if (round % 4 == 0) {
+			/* Recycled: the tenants end when they can open no more. */
+			snprintf(text, sizeof(text), "%u", 1000 + round);
+			EXPECT_EQ(0, set("a/allow_uid", text));
+			*stop = 1;
+			for (int64_t end = now_ns() + LONG; set("a/recycle", "1") == EBUSY && now_ns() < end;)
+				sleep_ms(1);
+			EXPECT_EQ(0, set("a/allow_uid", "any"));
+			EXPECT_TRUE(is("a/state", "active"));
+			EXPECT_EQ(EIO, buffer_make(held, PAGE, 0, &(struct buffer){ 0 }));
+			EXPECT_TRUE(works("a"));
+		}
+		/* Under load, but for the recycled. */
+		EXPECT_EQ(0, round % 4 == 3 ? set("a/enable", "0") : rmdir(at("a")));
+		if (round % 4 == 3) {
+			EXPECT_TRUE(becomes("a/state", "off"));
+			EXPECT_EQ(0, rmdir(at("a")));
+		}
+		snprintf(text, sizeof(text), "%d", number);
+		ASSERT_TRUE(becomes_text(ROOT "/tombstones", text));
+		*stop = 1;
+		for (unsigned int i = 0; i < 2; i++) {
+			ASSERT_EQ(child[i], waitpid(child[i], &status, 0));
+			ASSERT_EQ(0, status);
+		}
+		EXPECT_EQ(EBUSY, reap(number));
+		close(held);
+		for (int64_t end = now_ns() + LONG; reap(number) == EBUSY && now_ns() < end;)
+			sleep_ms(1);
+		EXPECT_STREQ("", get_text(ROOT "/tombstones"));
+		ASSERT_TRUE(bystander_goes_on(&bystander, 1));
+	}
+	EXPECT_TRUE(bystander_stop(&bystander));
+}
+
+int main(int argc, char **argv)
+{
+	char *run[] = { argv[0], "-t", argc > 2 ? argv[2] : "", NULL };
+
+	if (argc < 2)
+		return KSFT_FAIL;
+	address = argv[1];
+	if (argc > 3)
+		rounds = (unsigned int)atoi(argv[3]);
+	return test_harness_run(argc > 2 ? 3 : 1, run);
+}
