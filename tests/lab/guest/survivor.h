@@ -53,24 +53,6 @@ HELPER bool fault(const char *words)
 	return good;
 }
 
-/* A number that the partition shows in sysfs, or -1. */
-HELPER long long attribute(const char *name)
-{
-	char path[128], text[32] = "";
-	glob_t found;
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/bus/auxiliary/devices/tenon.partition.*/%s", name);
-	if (glob(path, 0, NULL, &found))
-		return -1;
-	fd = open(found.gl_pathv[0], O_RDONLY);
-	globfree(&found);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		return -1;
-	close(fd);
-	return atoll(text);
-}
-
 HELPER bool usable(void)
 {
 	struct buffer a;

@@ -12,6 +12,8 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -100,6 +102,24 @@ HELPER int node_open(void)
 		errno = EEXIST;
 	globfree(&nodes);
 	return fd;
+}
+
+/* A number that the partition shows in sysfs, or -1. */
+HELPER long long attribute(const char *name)
+{
+	char path[128], text[32] = "";
+	glob_t found;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/auxiliary/devices/tenon.partition.*/%s", name);
+	if (glob(path, 0, NULL, &found))
+		return -1;
+	fd = open(found.gl_pathv[0], O_RDONLY);
+	globfree(&found);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return -1;
+	close(fd);
+	return atoll(text);
 }
 
 HELPER struct drm_tenon_limits limits(int fd)
