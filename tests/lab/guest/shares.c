@@ -526,6 +526,32 @@ TEST_F(shares, recycled)
 	close(idle);
 }
 
+/* Live ones and tombstones together: no more than there are numbers. */
+TEST_F(shares, full)
+{
+	unsigned int made = 0;
+	char text[32];
+
+	ASSERT_EQ(0, mkdir(at("a"), 0755));
+	for (; made < 300 && !set("a/enable", "1"); made++) {
+		ASSERT_TRUE(becomes("a/state", "active"));
+		ASSERT_EQ(0, set("a/enable", "0"));
+		ASSERT_TRUE(becomes("a/state", "off"));
+	}
+	/* The default one has a number, too. */
+	EXPECT_EQ(255, made);
+	EXPECT_EQ(ENOSPC, set("a/enable", "1"));
+	EXPECT_TRUE(is("a/enable", "0"));
+	EXPECT_TRUE(is("a/state", "off"));
+	snprintf(text, sizeof(text), "%s", get_text(ROOT "/tombstones"));
+	EXPECT_NE(NULL, strstr(text, "-255"));
+	EXPECT_EQ(0, reap(77));
+	ASSERT_EQ(0, set("a/enable", "1"));
+	ASSERT_TRUE(becomes("a/state", "active"));
+	EXPECT_EQ(77, number_of("a"));
+	EXPECT_TRUE(works("a"));
+}
+
 /* ----------------------------------------------------------------------------------------- limits */
 
 static bool refused(int fd, uint64_t needed, uint64_t allowed)
