@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * costs NODE ioctl|admin|memory: what calls of the node cost, for tests/lab/bench. Prints "RESULT NAME VALUE
- * BASELINE".
+ * costs NODE ioctl|admin|memory DEVICE: what calls of the node of DEVICE cost, for tests/lab/bench. Prints
+ * "RESULT NAME VALUE BASELINE".
  *
  * Under -icount the time-stamp counter counts instructions. A batch may have a timer tick in it, so the batch
  * that counts is the cheapest.
@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,7 +38,10 @@
 #define OBJECTS	900u	/* the device has 1,024 queues and contexts */
 #define TRACE	"/sys/kernel/tracing/trace"
 
-static const char *node;
+#define PARTITIONS 200u
+#define CONFIG	"/sys/kernel/config/tenon"
+
+static const char *node, *device;
 static int fd;
 
 static void need(bool good, const char *what)
@@ -131,6 +136,48 @@ static double per_call(unsigned long cmd, void *arg)
 	return (double)least / CALLS;
 }
 
+static void write_to(const char *path, const char *text)
+{
+	int file = open(path, O_WRONLY | O_CLOEXEC);
+
+	NEED(file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text));
+	close(file);
+}
+
+static unsigned int nodes(void)
+{
+	unsigned int count;
+	glob_t found;
+
+	NEED(!glob("/sys/class/accel/accel*", 0, NULL, &found));
+	count = (unsigned int)found.gl_pathc;
+	globfree(&found);
+	return count;
+}
+
+/* All but the default one, which is there already, come or go; then the numbers of those that were. */
+static void partitions(bool come)
+{
+	char path[160], number[16];
+
+	for (unsigned int i = 1; i < PARTITIONS; i++) {
+		snprintf(path, sizeof(path), CONFIG "/%s/p%u", device, i);
+		if (come) {
+			NEED(!mkdir(path, 0755));
+			strcat(path, "/enable");
+			write_to(path, "1");
+		} else {
+			NEED(!rmdir(path));
+		}
+	}
+	while (nodes() != (come ? PARTITIONS : 1))
+		usleep(10000);
+	for (unsigned int i = 1; !come && i < PARTITIONS; i++) {
+		snprintf(number, sizeof(number), "%u", i);
+		write_to(CONFIG "/reap", number);
+	}
+}
+
 /* A queue whose first command has completed. */
 static void bench_ioctl(void)
 {
@@ -139,7 +186,7 @@ static void bench_ioctl(void)
 	struct tdi_sqe *sq = (struct tdi_sqe *)((char *)ring + PAGE);
 	struct tdi_producer_page *producer = ring;
 	struct timespec now;
-	double get_cap;
+	double get_cap, one;
 
 	sq[q.first % DEPTH] = (struct tdi_sqe){ .opcode = TDI_OP_NOP };
 	tenon_store_release(&producer->tail, q.first + 1);
@@ -152,8 +199,12 @@ static void bench_ioctl(void)
 	NEED(!ioctl(fd, DRM_IOCTL_TENON_QUEUE_WAIT, &ready));
 
 	get_cap = per_call(DRM_IOCTL_GET_CAP, &cap);
-	result("ioctl.kick_ratio", per_call(DRM_IOCTL_TENON_QUEUE_KICK, &kick) / get_cap, get_cap);
+	one = per_call(DRM_IOCTL_TENON_QUEUE_KICK, &kick);
+	result("ioctl.kick_ratio", one / get_cap, get_cap);
 	result("ioctl.wait_ready_ratio", per_call(DRM_IOCTL_TENON_QUEUE_WAIT, &ready) / get_cap, get_cap);
+	partitions(true);
+	result("ioctl.kick_200_partitions_ratio", per_call(DRM_IOCTL_TENON_QUEUE_KICK, &kick) / one, one);
+	partitions(false);
 }
 
 /* ---------------------------------------------------------- calls with one admin command each */
@@ -435,8 +486,9 @@ static void bench_memory(void)
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	NEED(argc == 3);
+	NEED(argc == 4);
 	node = argv[1];
+	device = argv[3];
 	fd = node_open();
 	NEED(!mlockall(MCL_CURRENT));
 	if (!strcmp(argv[2], "ioctl"))
