@@ -26,8 +26,6 @@
 
 /* The longest command of a tenant is a COPY of so many bytes, and costs about as many ns. */
 #define LONGEST		4900000u
-/* The longest that a turn lasts beyond the quantum: a step of a tensor command. */
-#define STEP_NS		(3 * 65536)
 
 struct tenant {
 	uint32_t id;			/* of group, context and queue */
@@ -348,7 +346,8 @@ static void test_change(void **state)
 	static struct run r;
 
 	weights_run(&r, true);
-	figure("sched.before_change_error_pct", window_error_pct(&r, 0, SLOTS / 2, one_two_four), window_bar(&r));
+	figure("sched.before_change_error_pct", window_error_pct(&r, 0, SLOTS / 2, one_two_four),
+	       window_bar(&r));
 	figure("sched.after_change_error_pct", window_error_pct(&r, SLOTS / 2 + 20, SLOTS, four_two_one),
 	       window_bar(&r));
 	plot(&r);
@@ -365,7 +364,8 @@ static void test_no_starvation(void **unused)
 	run_open(&r, &state);
 	for (i = 0; i < 11; i++) {
 		weights[i] = i ? 100 : 1;
-		tenant_open(&r, shares(TDI_ADMIN_GROUP_CREATE, 10 + i, weights[i], TDI_PRIORITY_NORMAL), 200000);
+		tenant_open(&r, shares(TDI_ADMIN_GROUP_CREATE, 10 + i, weights[i], TDI_PRIORITY_NORMAL),
+			    200000);
 	}
 	run_for(&r, 10 * SECOND, 0);
 	figure("sched.eleven_error_pct", error_pct(&r, 0, SLOTS, weights), 2);
@@ -415,7 +415,8 @@ static void test_priority(void **unused)
 
 	run_open(&r, &state);
 	for (i = 0; i < 3; i++)
-		tenant_open(&r, shares(TDI_ADMIN_GROUP_CREATE, 10 + i, i == 1 ? 1 : 10000, classes[i]), LONGEST);
+		tenant_open(&r, shares(TDI_ADMIN_GROUP_CREATE, 10 + i, i == 1 ? 1 : 10000, classes[i]),
+			    LONGEST);
 	run_for(&r, SECOND, 0);
 	assert_true(r.tenant[1].busy > 990 * MS);
 	assert_int_equal(r.tenant[0].count, 0);

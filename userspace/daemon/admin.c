@@ -112,7 +112,8 @@ static void group_set(struct admin *admin, struct tn_group *group)
 	group->max_command_ns = to->max_command_ns;
 	if (device->accepted & TDI_F_FAIR) {
 		tn_arbiter_set(group, to, tn_device_now(device));
-		tn_device_wake(device);	/* somebody sleeps for want of tokens, perhaps */
+		if (!MUTANT(modify_wake))
+			tn_device_wake(device);	/* somebody sleeps for want of tokens, perhaps */
 	}
 }
 
@@ -546,7 +547,8 @@ static int context_destroy(struct admin *admin)
 	int status = destroy_fields(admin);
 
 	if (!status)
-		context = tn_admin_find(admin, CONTEXT, admin->sqe->destroy.id, admin->sqe->generation, &status);
+		context = tn_admin_find(admin, CONTEXT, admin->sqe->destroy.id, admin->sqe->generation,
+					&status);
 	if (!status)
 		status = tn_admin_last_usage(admin, NULL);
 	if (status)

@@ -36,7 +36,7 @@
 #define TN_QUANTUM_NS		1000000
 #define TN_GRANULARITY_NS	500000
 
-#define TN_AGES_NS		(1ULL << 60)	/* longer than a device lives */
+#define TN_AGES_NS		(1ULL << 56)	/* two years: what the host sets beyond it is cut */
 
 #define TN_NOTHING		0x10003	/* no command was submitted */
 
@@ -125,7 +125,7 @@ struct tn_context {
 	uint32_t id;
 	uint32_t generation;
 	struct tn_group *group;
-	struct tn_group *peers;		/* it takes turns with: its group or, without TDI_F_FAIR, all contexts */
+	struct tn_group *peers;		/* shares turns with it: its group; without TDI_F_FAIR all contexts */
 	struct tn_table table;
 	struct tn_list queues;		/* all, by tn_queue.member */
 	uint32_t queue_count;
@@ -168,7 +168,7 @@ struct tn_queue {
 	uint32_t tail;			/* the producer's, as last read */
 	uint32_t noticed;		/* completed sequence at the last look at W */
 	bool begun;			/* exec is the command with index done */
-	bool unyielding;		/* it has its execution unit until it ends; no command of this engine */
+	bool unyielding;		/* it keeps its execution unit; no command of this engine does */
 	bool chain_failed;		/* the command before ended its LINK chain */
 	uint64_t ready_at;		/* when the device could have begun the next command */
 	uint64_t charged_ns;		/* of the command under way */

@@ -13,8 +13,8 @@
  * What a turn takes is known at its end. Until then a whole quantum is charged, both to the tag and to the
  * tokens, since other workers choose meanwhile; tn_arbiter_end() puts that right.
  *
- * device->groups has the groups with active queues in the order in which they are looked at. A queue is active
- * while it is polled, so a group in it may have nothing to do; the look finds that out.
+ * device->groups has the groups with active queues, in the order in which they are looked at. A queue is
+ * active while it is polled, so a group in the list may have nothing to do; the look finds that out.
  */
 #include "../device.h"
 #include "../mutant.h"
@@ -81,8 +81,11 @@ static bool has_tokens(struct tn_group *group, uint64_t now)
 /* When a group without tokens has some again: each period pays for a bucketful of what is owed. */
 static uint64_t tokens_at(const struct tn_group *group)
 {
-	return group->period_end +
-	       (uint64_t)-group->tokens / group->busy_max_ns * group->busy_period_ns;
+	uint64_t periods = (uint64_t)-group->tokens / group->busy_max_ns;
+
+	if (periods > TN_AGES_NS / group->busy_period_ns)
+		return group->period_end + TN_AGES_NS;
+	return group->period_end + periods * group->busy_period_ns;
 }
 
 /* @granted was taken beforehand, @busy was needed, up to @now: part of it in the next period, perhaps. */
@@ -153,7 +156,6 @@ void tn_arbiter_set(struct tn_group *group, const struct tdi_admin_group *to, ui
 	group->units = to->units;
 	if (group->busy_max_ns != to->busy_max_ns || group->busy_period_ns != to->busy_period_ns) {
 		unthrottle(group, now);
-		/* Longer than any device lives: what is more would overflow. */
 		group->busy_max_ns = to->busy_max_ns < TN_AGES_NS ? to->busy_max_ns : TN_AGES_NS;
 		group->busy_period_ns = to->busy_period_ns < TN_AGES_NS ? to->busy_period_ns : TN_AGES_NS;
 		group->tokens = (int64_t)group->busy_max_ns;
@@ -218,7 +220,7 @@ static struct tn_queue *ready_in_context(struct tn_context *context, uint64_t no
 	return NULL;
 }
 
-/* The next ready queue of a group. A group with none becomes idle, unless some of it couldn't be looked at. */
+/* The next ready queue of a group. With none it becomes idle, unless some of it couldn't be looked at. */
 static struct tn_queue *ready_in_group(struct tn_group *group, uint64_t now)
 {
 	struct tn_list *node = group->turns.next, *last = group->turns.prev;
@@ -282,9 +284,23 @@ again:
 	return NULL;
 }
 
+/* Without tokens those that are known to be ready need no more looks. */
+static bool polled_in_context(const struct tn_context *context, bool tokens)
+{
+	const struct tn_list *node;
+
+	for (node = context->active.next; node != &context->active; node = node->next) {
+		const struct tn_queue *queue = tn_entry(node, struct tn_queue, active);
+
+		if (!queue->running && (tokens || queue->idle_since))
+			return true;
+	}
+	return false;
+}
+
 bool tn_arbiter_polled(struct tn_device *device)
 {
-	struct tn_list *node, *turn, *active;
+	struct tn_list *node, *turn;
 
 	for (node = device->groups.next; node != &device->groups && !still(device); node = node->next) {
 		struct tn_group *group = GROUP(node);
@@ -295,14 +311,8 @@ bool tn_arbiter_polled(struct tn_device *device)
 		for (turn = group->turns.next; turn != &group->turns; turn = turn->next) {
 			struct tn_context *context = tn_entry(turn, struct tn_context, turn);
 
-			if (context->holds)
-				continue;
-			for (active = context->active.next; active != &context->active; active = active->next) {
-				struct tn_queue *queue = tn_entry(active, struct tn_queue, active);
-
-				if (!queue->running && (tokens || queue->idle_since))
-					return true;
-			}
+			if (!context->holds && polled_in_context(context, tokens))
+				return true;
 		}
 	}
 	return false;
