@@ -16,10 +16,13 @@ from vm import OUT, QEMU, TEST_S, VM, Failure
 
 SRC = '/src'
 GUEST = f'{SRC}/tests/lab/guest'
-TESTS = ['load', 'refuse', 'node', 'unplug', 'vfio', 'msi', 'basic', 'doorbells', 'hostile-ioctls', 'isolation', 'death',
-         'faults', 'partitions', 'resets', 'unproven', 'splat', 'kunit', 'library', 'udev', 'rounds-killed', 'rounds-unbound', 'rounds-removed', 'rounds-reset',
-         'rounds-unplugged',
-         'rounds-loaded', 'rounds-partitions']
+TESTS = ['load', 'refuse', 'node', 'unplug', 'vfio', 'msi',
+         'basic', 'doorbells', 'hostile-ioctls', 'isolation',
+         'death', 'faults', 'resets', 'unproven', 'crash',
+         'partitions',
+         'splat', 'kunit', 'library', 'udev',
+         'rounds-killed', 'rounds-unbound', 'rounds-removed', 'rounds-reset', 'rounds-unplugged', 'rounds-loaded',
+         'rounds-partitions']
 PROGRAMS = {'bar': ['-m64'], 'pull': ['-m64'], 'ioctls': ['-m64', '-m32'], 'drive': ['-m64'],
             'commands': ['-m64'], 'hostile': ['-m64', '-m32'], 'access': ['-m64'], 'rings': ['-m64'],
             'pages': ['-m64'], 'hands': ['-m64'], 'mortal': ['-m64'], 'faulty': ['-m64'],

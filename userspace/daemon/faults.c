@@ -236,6 +236,9 @@ void tn_fault_identify(struct tdi_identify *identify)
 		memset((char *)identify + from, 0xff, bytes);
 	if (FAULT(identify_version))
 		identify->version = FAULT_VALUE(identify_version);
+	if (FAULT(identify_byte))
+		((__u8 *)identify)[FAULT_VALUE(identify_byte) / 256 % sizeof(*identify)] =
+			(__u8)FAULT_VALUE(identify_byte);
 }
 
 /* --------------------------------------------------------------------------------- memory */
@@ -444,6 +447,7 @@ static const struct request {
 	{ "identify huge", "", "all limits are all ones", .fault = TN_FAULT_identify_huge, .count = LASTS },
 	{ "identify version", "[VERSION]", "another version than the register's",
 	  .fault = TN_FAULT_identify_version, .count = LASTS, .standard = 0x70007 },
+	{ "identify byte", "N", "byte N / 256 is N % 256", .fault = TN_FAULT_identify_byte, .count = LASTS },
 	{ "event id", "[ID]", "the next event names this object", .fault = TN_FAULT_event_id, .count = 1,
 	  .standard = 0xfffffff0 },
 	{ "event type", "[TYPE]", "the next event is of this type", .fault = TN_FAULT_event_type, .count = 1,

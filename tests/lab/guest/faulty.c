@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
- * faulty DEVICE DRIVER FIXTURE: tenond has each fault in turn, by the line protocol of Documentation/lab.rst, while
+ * faulty DEVICE DRIVER KIND: tenond has each fault in turn, by the line protocol of Documentation/lab.rst, while
  * tenants are at work. "survived" are those that nobody notices but who is hit, "ended" those that end all contexts,
- * "unproven" those after which the device may still access memory.
- * If this fails, one bad device, or one bad moment of a good one, takes down the host or all who use it.
+ * "unproven" those after which the device may still access memory, or which wait for its time-outs; "crashed" is
+ * tenond's end. If this fails, one bad device, or one bad moment of a good one, takes down the host or all who use it.
  */
+#include <stddef.h>
+
 #include "survivor.h"
 
 static const char *address, *driver;
@@ -18,7 +20,8 @@ static bool put_word(const char *word, const char *directory, const char *file)
 	snprintf(path, sizeof(path), "%s/%s", directory, file);
 	fd = open(path, O_WRONLY);
 	good = fd >= 0 && write(fd, word, strlen(word)) == (ssize_t)strlen(word);
-	close(fd);
+	if (fd >= 0)
+		close(fd);
 	return good;
 }
 
@@ -225,6 +228,40 @@ TEST_F(survived, dma)
 	EXPECT_EQ(TDI_SC_OK, run(&self->q));
 }
 
+/* A caller is killed while the device takes its time: the answer that nobody waits for is nobody else's. */
+TEST_F(survived, admin_late)
+{
+	long long resets = attribute("resets");
+	int64_t start, end = now_ns() + LONG;
+	pid_t child;
+	int status;
+
+	ASSERT_TRUE(fault("late admin 1000"));
+	child = fork();
+	if (!child) {
+		struct buffer b;
+
+		buffer_make(node_open(), PAGE, RW, &b);
+		_exit(0);
+	}
+	sleep_ms(300);
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	/* He didn't wait for it. */
+	EXPECT_TRUE(WIFSIGNALED(status));
+	start = now_ns();
+	ASSERT_EQ(0, buffer_unmap(self->fd, self->a.id));
+	EXPECT_LT(SECOND / 2, now_ns() - start);
+	ASSERT_EQ(0, buffer_map(&self->a, 0, PAGE, RW));
+	ASSERT_TRUE(fault("go"));
+	while (attribute("contexts") > 1 && now_ns() < end)
+		sleep_ms(10);
+	EXPECT_EQ(1, attribute("contexts"));
+	EXPECT_EQ(resets, attribute("resets"));
+	put_fill(&self->q, self->a.id, 0, PAGE, 0x21);
+	EXPECT_EQ(TDI_SC_OK, run(&self->q));
+}
+
 /* A write to a buffer that was unmapped doesn't arrive, wherever the page is now. */
 TEST_F(survived, after_unmap)
 {
@@ -300,6 +337,84 @@ TEST_F(ended, admin_lies)
 		close(fd);
 		ASSERT_TRUE(fault("go"));
 		EXPECT_TRUE(team_goes_on(&self->team, 100, 0));
+	}
+}
+
+/* What IDENTIFY says, byte @at of which is made @value. */
+static bool identify_byte(size_t at, uint8_t value)
+{
+	char words[40];
+
+	snprintf(words, sizeof(words), "identify byte %zu", at * 256 + value);
+	return fault(words);
+}
+
+#define FIELD(name)	{ #name, offsetof(struct tdi_identify, name), sizeof(((struct tdi_identify *)0)->name) }
+
+/* Limits that can't be, and names without an end: not bound, which says why. What changes in a reset: not up again. */
+TEST_F(ended, identify_lies)
+{
+	static const struct field {
+		const char *name;
+		size_t at, bytes;
+	} zero[] = {
+		FIELD(version), FIELD(max_groups), FIELD(max_contexts), FIELD(max_queues), FIELD(max_eqs),
+		FIELD(max_buffers), FIELD(max_buffer_bytes),
+	}, full[] = {
+		FIELD(version), FIELD(features), FIELD(max_buffers), FIELD(max_depth_log2), FIELD(serial),
+		FIELD(model), FIELD(firmware),
+	}, changed[] = {
+		FIELD(vendor), FIELD(device), FIELD(opcodes), FIELD(tensor_ops), FIELD(dtypes), FIELD(max_groups),
+		FIELD(max_contexts), FIELD(max_queues), FIELD(max_eqs), FIELD(max_buffers), FIELD(units),
+		FIELD(max_buffer_bytes), FIELD(max_wait_ns), FIELD(granularity_ns), FIELD(quantum_ns),
+		FIELD(memory_bytes), FIELD(serial), FIELD(model), FIELD(firmware), FIELD(reserved),
+	};
+	union {
+		struct tdi_identify identify;
+		uint8_t byte[sizeof(struct tdi_identify)];
+	} told;
+	struct drm_tenon_query query = {
+		.type = DRM_TENON_QUERY_IDENTIFY, .size = sizeof(told), .pointer = (uintptr_t)&told,
+	};
+	int fd = node_open();
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, call(fd, DRM_IOCTL_TENON_QUERY, &query));
+	close(fd);
+	for (unsigned int i = 0; i < ARRAY_SIZE(zero) + ARRAY_SIZE(full); i++) {
+		const struct field *f = i < ARRAY_SIZE(zero) ? &zero[i] : &full[i - ARRAY_SIZE(zero)];
+		size_t at = f->at + f->bytes - 1, others = 0;
+
+		/* One byte that makes it zero, or its last one that makes it far too big. */
+		if (f == &zero[i]) {
+			while (!told.byte[at])
+				at--;
+			for (size_t j = f->at; j < at; j++)
+				others += told.byte[j];
+			ASSERT_TRUE(!others || f == zero)
+				TH_LOG("%s is no power of two", f->name);
+		}
+		ASSERT_TRUE(identify_byte(at, f == &zero[i] ? 0 : 0xff));
+		ASSERT_TRUE(unbind());
+		EXPECT_FALSE(bind())
+			TH_LOG("%s, byte %zu", f->name, at);
+		EXPECT_EQ(EPROTO, errno);
+		EXPECT_GT(0, node_open());
+		ASSERT_TRUE(fault("go"));
+		ASSERT_TRUE(bind());
+		ASSERT_TRUE(usable());
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(changed); i++) {
+		ASSERT_TRUE(identify_byte(changed[i].at, told.byte[changed[i].at] ^ 1));
+		ASSERT_TRUE(put_word("1", "/sys/bus/pci/devices", address_file("reset")));
+		fd = node_open();
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(EIO, queue_create(fd, 8, -1, &(struct queue){ 0 }))
+			TH_LOG("%s", changed[i].name);
+		close(fd);
+		ASSERT_TRUE(fault("go"));
+		ASSERT_TRUE(put_word("1", "/sys/bus/pci/devices", address_file("reset")));
+		ASSERT_TRUE(usable());
 	}
 }
 
@@ -385,9 +500,59 @@ TEST_F(unproven, admin_stalled)
 	EXPECT_TRUE(team_stop(&self->team));
 }
 
+/*
+ * The answer comes after the time-out, while the kernel tries what is less than a reset: it is then the answer to
+ * what was asked, and nothing is reset. [ADM-18]
+ */
+TEST_F(unproven, admin_late)
+{
+	long long resets = attribute("resets");
+	struct buffer a;
+	pid_t child;
+	int fd, status;
+
+	/* Who has commands outstanding has the watchdog ask, too. */
+	ASSERT_TRUE(team_stop(&self->team));
+	fd = node_open();
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, buffer_make(fd, PAGE, RW, &a));
+	ASSERT_TRUE(fault("late admin 12000"));
+	child = fork();
+	if (!child)
+		_exit(buffer_unmap(fd, a.id));
+	sleep_ms(11000);
+	ASSERT_TRUE(fault("go"));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(resets, attribute("resets"));
+	close(fd);
+}
+
+/* ----------------------------------------------------------------------------- tenond dies, another comes */
+
+TEST(crashed)
+{
+	int64_t end = now_ns() + LONG;
+	struct team team;
+
+	ASSERT_TRUE(team_start(&team));
+	ASSERT_TRUE(fault("crash"));
+	EXPECT_TRUE(team_goes_on(&team, 0, 1));
+	EXPECT_FALSE(usable());
+	ASSERT_TRUE(fault("unplug"));
+	EXPECT_GT(0, node_open());
+	ASSERT_TRUE(fault("plug"));
+	while (node_open() < 0 && now_ns() < end)
+		sleep_ms(10);
+	EXPECT_TRUE(team_goes_on(&team, 100, 0));
+	EXPECT_TRUE(team_stop(&team));
+	EXPECT_TRUE(usable());
+}
+
 int main(int argc, char **argv)
 {
-	char *run[] = { argv[0], "-f", argc == 4 ? argv[3] : "", NULL };
+	/* The one that isn't a fixture is a test. */
+	char *run[] = { argv[0], argc == 4 && !strcmp(argv[3], "crashed") ? "-t" : "-f", argc == 4 ? argv[3] : "", NULL };
 
 	if (argc != 4)
 		return KSFT_FAIL;
