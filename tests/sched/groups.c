@@ -182,14 +182,17 @@ static void test_uncap(void **state)
 
 #define EACH		3	/* queues of a group */
 
-/* Weights 1:3 with two workers, and more queues than workers in each group: by what is charged. [ARB-8] */
+/*
+ * Weights 1:3 with two workers, and more queues than workers in each group: by what is charged. A turn in
+ * which the worker had no CPU is long, but it is made up for: the parts come near to that. [ARB-8]
+ */
 static void test_two_workers(void **state)
 {
 	struct host *h = *state;
 	struct tdi_admin_sqe sqe;
 	struct endless e[2];
 	struct queue q[2][EACH];
-	uint64_t busy[2];
+	uint64_t busy[2] = { 0 }, since = now_ns();
 	double part;
 	uint32_t i, k;
 
@@ -208,20 +211,26 @@ static void test_two_workers(void **state)
 			queue_open(h, &q[i][k], 10 + EACH * i + k, 10 + i, 0);
 			submit(&q[i][k], &command);
 		}
-	resume(h);
-	sleep_ns(600000000);
-	quiesce(h);
+	do {
+		assert_false(deadline_over(since));
+		resume(h);
+		sleep_ns(300000000);
+		quiesce(h);
+		tn_device_lock(h->device);
+		for (i = 0; i < 2; i++)
+			for (k = 0, busy[i] = 0; k < EACH; k++)
+				busy[i] += h->device->queue[q[i][k].id]->charged_ns;
+		tn_device_unlock(h->device);
+		part = (double)busy[1] / (double)(busy[0] + busy[1]);
+		print_message("# part of three quarters: %.4f\n", part);
+	} while (part < 0.72 || part > 0.78);
 	for (i = 0; i < 2; i++)
-		for (k = 0, busy[i] = 0; k < EACH; k++) {
-			sqe = cmd_queue(TDI_ADMIN_QUEUE_RESET, q[i][k].id);
+		for (k = 0; k < EACH; k++) {
+			sqe = cmd_abort(q[i][k].id, q[i][k].head);
 			admin_ok(h, &sqe);
 			assert_int_equal(reap(&q[i][k]), TDI_SC_ABORTED);
-			busy[i] += q[i][k].cqe.busy_ns;
 		}
 	resume(h);
-	part = (double)busy[1] / (double)(busy[0] + busy[1]);
-	print_message("# part of three quarters: %.4f\n", part);
-	assert_true(part > 0.62 && part < 0.88);
 	for (i = 0; i < 2; i++) {
 		for (k = 0; k < EACH; k++)
 			queue_close(&q[i][k]);
