@@ -148,12 +148,12 @@ static void print_json(const char *path, const struct tdi_identify *id, const st
 	ctl_json_print(o);
 }
 
-int ctl_info(const struct ctl *ctl, const char *device)
+int ctl_info(const struct ctl *ctl, char *const *args)
 {
 	struct tenon_context *context;
 	char *path;
 
-	if (ctl_open(ctl, device, &context, &path))
+	if (ctl_open(ctl, args[0], &context, &path))
 		return EXIT_FAILED;
 	if (ctl->json)
 		print_json(path, tenon_identify(context), tenon_limits(context));

@@ -59,12 +59,12 @@ static int list_one(const struct tenon_device *device, void *arg)
 	return 0;
 }
 
-int ctl_list(const struct ctl *ctl, const char *device)
+int ctl_list(const struct ctl *ctl, char *const *args)
 {
 	struct walk walk = { .devices = ctl->json ? json_object_new_array() : NULL };
 	int error = tenon_devices(list_one, &walk);
 
-	(void)device;
+	(void)args;
 	if (ctl->json) {
 		struct json_object *top = json_object_new_object();
 

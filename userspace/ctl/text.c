@@ -113,3 +113,39 @@ void ctl_json_print(struct json_object *object)
 							    JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(object);
 }
+
+void ctl_json_string(struct json_object *object, const char *name, const char *value)
+{
+	json_object_object_add(object, name, json_object_new_string(value));
+}
+
+void ctl_json_number(struct json_object *object, const char *name, uint64_t value)
+{
+	json_object_object_add(object, name, json_object_new_uint64(value));
+}
+
+static const char *scaled(char *to, size_t size, double value, const char *const *units, double step)
+{
+	while (value >= step && units[1]) {
+		value /= step;
+		units++;
+	}
+	snprintf(to, size, value < 10 && value != (uint64_t)value ? "%.2f%s" : value < 100 &&
+		 value != (uint64_t)value ? "%.1f%s" : "%.0f%s", value, *units);
+	return to;
+}
+
+/* For columns: at most six characters. */
+const char *ctl_short_size(char *to, size_t size, double bytes)
+{
+	static const char *const units[] = { "", "K", "M", "G", "T", "P", "E", NULL };
+
+	return scaled(to, size, bytes, units, 1024);
+}
+
+const char *ctl_short_time(char *to, size_t size, double ns)
+{
+	static const char *const units[] = { "ns", "us", "ms", "s", "ks", "Ms", NULL };
+
+	return scaled(to, size, ns, units, 1000);
+}

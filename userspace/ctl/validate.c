@@ -331,7 +331,7 @@ static bool run_all(const struct ctl *ctl, struct tenon_context *context, struct
 	return pass;
 }
 
-int ctl_validate(const struct ctl *ctl, const char *device)
+int ctl_validate(const struct ctl *ctl, char *const *args)
 {
 	struct json_object *top, *results = NULL;
 	struct tenon_context *context;
@@ -339,7 +339,7 @@ int ctl_validate(const struct ctl *ctl, const char *device)
 	char *path, model[65];
 	bool pass;
 
-	if (ctl_open(ctl, device, &context, &path))
+	if (ctl_open(ctl, args[0], &context, &path))
 		return EXIT_FAILED;
 	id = tenon_identify(context);
 	ctl_string(model, sizeof(model), id->model, sizeof(id->model));
