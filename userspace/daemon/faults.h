@@ -26,7 +26,7 @@ enum tn_fault {
 	/* admin commands */
 	TN_FAULT_stall_admin, TN_FAULT_late_admin, TN_FAULT_admin_command, TN_FAULT_admin_twice,
 	TN_FAULT_admin_skip, TN_FAULT_admin_status, TN_FAULT_identify_zero, TN_FAULT_identify_huge,
-	TN_FAULT_identify_version, TN_FAULT_identify_byte,
+	TN_FAULT_identify_version, TN_FAULT_identify_byte, TN_FAULT_usage_times, TN_FAULT_usage_back,
 	/* interrupts and events */
 	TN_FAULT_irq_lost, TN_FAULT_irq_late, TN_FAULT_event_id, TN_FAULT_event_type, TN_FAULT_event_sequence,
 	/* registers */

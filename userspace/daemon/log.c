@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "admin.h"
+#include "faults.h"
 
 /* Write @data to @address or, if it is NULL, only see that it can be written there. */
 static int put(struct admin *admin, uint64_t address, const void *data, size_t bytes)
@@ -34,11 +35,25 @@ static int write_data(struct admin *admin, const void *data, size_t bytes)
 	return put(admin, admin->sqe->data.address, data, bytes);
 }
 
+/* What a device tells that has a fault. */
+static void lie_about(struct tdi_usage *usage)
+{
+	if (FAULT(usage_times))
+		usage->busy_ns *= FAULT_VALUE(usage_times);
+	if (FAULT(usage_back))
+		usage->busy_ns = 0;
+}
+
 int tn_admin_last_usage(struct admin *admin, const struct tdi_usage *usage)
 {
 	uint64_t address = admin->sqe->destroy.usage;
+	struct tdi_usage lie;
 
-	return address ? put(admin, address, usage, sizeof(*usage)) : TDI_AS_OK;
+	if (usage) {
+		lie = *usage;
+		lie_about(&lie);
+	}
+	return address ? put(admin, address, usage ? &lie : NULL, sizeof(*usage)) : TDI_AS_OK;
 }
 
 int tn_admin_identify(struct admin *admin)
@@ -133,6 +148,7 @@ static int log_context_usage(struct admin *admin)
 	tn_context_hold(context);
 	tn_context_usage(context, &usage);
 	tn_context_release(context);
+	lie_about(&usage);
 	return write_data(admin, &usage, sizeof(usage));
 }
 
