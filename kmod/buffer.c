@@ -72,6 +72,7 @@ static void gem_free(struct drm_gem_object *gem)
 
 	atomic64_sub(to_tenon_gem(gem)->charged, &p->bytes);
 	atomic64_sub(to_tenon_gem(gem)->charged, &p->pinned);
+	tenon_usage_memory(p, -(s64)to_tenon_gem(gem)->charged);
 	drm_gem_shmem_free(to_drm_gem_shmem_obj(gem));
 }
 
@@ -109,6 +110,7 @@ static int charge(struct tenon_context *x, struct drm_gem_object *gem)
 		return tenon_context_limit(x, -ENOMEM, needed, max);
 	atomic64_add(gem->size, &p->bytes);
 	to_tenon_gem(gem)->charged = gem->size;
+	tenon_usage_memory(p, gem->size);
 	return 0;
 }
 

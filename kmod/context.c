@@ -100,6 +100,8 @@ int tenon_context_refuse(struct tenon_context *x, int error, u64 needed, u64 all
 {
 	WRITE_ONCE(x->needed, needed);
 	WRITE_ONCE(x->allowed, allowed);
+	tenon_event(TENON_EVENT_LIMIT, x->controller, x->partition, "errno=%d needed=%llu allowed=%llu",
+		    -error, needed, allowed);
 	return error;
 }
 
@@ -154,9 +156,15 @@ static int context_create(struct tenon_context *x)
 	ret = context_charge(x);
 	if (ret)
 		return ret;
+	ret = tenon_usage_open(x);
+	if (ret) {
+		context_uncharge(x);
+		return ret;
+	}
 	ret = xa_alloc_cyclic(&c->contexts, &x->id, x, XA_LIMIT(0, c->max_contexts - 1), &c->next_context,
 			      GFP_KERNEL);
 	if (ret < 0) {
+		tenon_usage_close(x);
 		context_uncharge(x);
 		return ret != -EBUSY ? ret : tenon_context_refuse(x, -ENOSPC, c->max_contexts + 1ULL,
 								  c->max_contexts);
@@ -174,6 +182,7 @@ static int context_create(struct tenon_context *x)
 	} else if (ret) {
 		xa_erase(&c->contexts, x->id);
 		context_uncharge(x);
+		tenon_usage_close(x);
 		tenon_context_put(x);
 	} else {
 		x->state = TENON_CONTEXT_LIVE;
@@ -244,6 +253,7 @@ void tenon_context_end(struct tenon_context *x, bool proven)
 	tenon_buffer_end_all(x, proven);
 	trace_tenon_context_end(x, proven);
 	if (proven && xa_cmpxchg(&c->contexts, x->id, x, NULL, 0) == x) {
+		tenon_usage_close(x);
 		context_uncharge(x);
 		tenon_context_put(x);
 	}
@@ -272,11 +282,6 @@ static int context_log(struct tenon_context *x, enum tdi_log_page page, void *to
 	ret = tenon_admin_log(x->controller, &sqe, to, bytes);
 	tenon_context_leave(x);
 	return ret;
-}
-
-int tenon_context_usage(struct tenon_context *x, struct tdi_usage *usage)
-{
-	return context_log(x, TDI_LOG_CONTEXT_USAGE, usage, sizeof(*usage));
 }
 
 /* ------------------------------------------------------------------------------------ status */
@@ -353,10 +358,12 @@ static void context_destroy(struct tenon_context *x)
 	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_CONTEXT_DESTROY };
 
 	sqe.generation = cpu_to_le32(x->generation);
-	sqe.context.context = cpu_to_le32(x->id);
+	sqe.destroy.id = cpu_to_le32(x->id);
+	sqe.destroy.usage = cpu_to_le64(x->last_dma);
 	/* If it fails, a reset is on its way, which ends the context. */
 	switch (tenon_context_admin(x, &sqe, false)) {
 	case 0:
+		tenon_usage_last(x);
 		tenon_context_end(x, true);
 		break;
 	case -EPROTO:

@@ -12,6 +12,7 @@
 #include <linux/minmax.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/timekeeping.h>
 
 #include "tenon.h"
 #include "trace.h"
@@ -48,7 +49,7 @@ bool tenon_controller_settled(struct tenon_controller *c)
 /* ---------------------------------------------------------------------------------- contexts */
 
 /* The next context at or after @index, with a reference. */
-static struct tenon_context *context_get(struct tenon_controller *c, unsigned long *index)
+struct tenon_context *tenon_controller_context(struct tenon_controller *c, unsigned long *index)
 {
 	struct tenon_context *x;
 
@@ -67,7 +68,7 @@ static void visit_contexts(struct tenon_controller *c, context_fn fn, bool prove
 	struct tenon_context *x;
 	unsigned long index;
 
-	for (index = 0; (x = context_get(c, &index)); index++) {
+	for (index = 0; (x = tenon_controller_context(c, &index)); index++) {
 		mutex_lock(&x->lock);
 		fn(x, proven);
 		mutex_unlock(&x->lock);
@@ -117,7 +118,7 @@ void tenon_controller_end_contexts(struct tenon_controller *c, struct tenon_part
 	unsigned long index;
 
 	do {
-		for (index = 0; (x = context_get(c, &index)); index++) {
+		for (index = 0; (x = tenon_controller_context(c, &index)); index++) {
 			if (x->partition == p) {
 				mutex_lock(&x->lock);
 				tenon_context_delete(x);
@@ -204,12 +205,21 @@ static int bring_up(struct tenon_controller *c)
 		ret = c->ops->event_arm(c, &c->request, 2 * c->max_queues + 2 * c->max_contexts + 2);
 	if (!ret)
 		ret = create_groups(c);
-	if (!ret)
+	if (!ret) {
+		tenon_usage_settle(c, ktime_get_ns());
 		set_state(c, TENON_LIVE);
+	}
 	return ret;
 }
 
 /* ------------------------------------------------------------------------------------- reset */
+
+/* Ask a device that is well for the last time what contexts have used. */
+static void close_books(struct tenon_controller *c)
+{
+	if (!c->ops->alive(c))
+		tenon_usage_scan(c, NULL);
+}
 
 /* What fence_off() didn't prove last time it may prove now. Returns with the lock held. */
 void tenon_controller_reset_begin(struct tenon_controller *c)
@@ -218,11 +228,15 @@ void tenon_controller_reset_begin(struct tenon_controller *c)
 	if (c->state == TENON_GONE)
 		return;
 	c->resets++;
+	if (c->state == TENON_LIVE && !READ_ONCE(c->cause))
+		close_books(c);
 	take_down(c, TENON_DOWN);
 }
 
 void tenon_controller_reset_end(struct tenon_controller *c)
 {
+	char cause[64] = "asked-for";
+	unsigned long flags;
 	int ret;
 
 	if (c->state == TENON_GONE) {
@@ -231,6 +245,13 @@ void tenon_controller_reset_end(struct tenon_controller *c)
 	}
 	/* With access unproven its ids are still taken. */
 	ret = xa_empty(&c->contexts) ? bring_up(c) : -EIO;
+	spin_lock_irqsave(&c->admin_lock, flags);
+	if (c->cause)
+		strscpy(cause, c->cause, sizeof(cause));
+	c->cause = NULL;
+	spin_unlock_irqrestore(&c->admin_lock, flags);
+	strreplace(cause, ' ', '-');
+	tenon_event(TENON_EVENT_RESET, c, NULL, "cause=%s resets=%u errno=%d", cause, c->resets, -ret);
 	if (ret) {
 		dev_err(c->dev, "can't be brought up again (%d); a reset of the function may help\n", ret);
 		set_state(c, TENON_DOWN);
@@ -258,6 +279,8 @@ void tenon_controller_reset(struct tenon_controller *c, const char *why)
 
 	spin_lock_irqsave(&c->admin_lock, flags);
 	first = c->state == TENON_LIVE && queue_work(tenon_wq, &c->reset_work);
+	if (first)
+		c->cause = why;
 	spin_unlock_irqrestore(&c->admin_lock, flags);
 	if (first)
 		dev_err(c->dev, "%s: resetting\n", why);
@@ -265,19 +288,23 @@ void tenon_controller_reset(struct tenon_controller *c, const char *why)
 
 /* --------------------------------------------------------------------------------- watchdog */
 
-static bool outstanding(struct tenon_controller *c)
+/* Has a queue something to do? And may something have been done since the last look? */
+static bool outstanding(struct tenon_controller *c, bool *used)
 {
 	struct tenon_queue *q;
 	unsigned long id;
 	bool found = false;
+	u32 tails = 0;
 
 	xa_lock(&c->queues);
 	xa_for_each(&c->queues, id, q) {
-		found = tenon_queue_outstanding(q);
-		if (found)
-			break;
+		found |= tenon_queue_outstanding(q);
+		tails = 31 * tails + tenon_queue_tail(q);
 	}
 	xa_unlock(&c->queues);
+	*used = found || c->outstanding || tails != c->tails || !c->scanned;
+	c->outstanding = found;
+	c->tails = tails;
 	return found;
 }
 
@@ -288,6 +315,8 @@ static bool outstanding(struct tenon_controller *c)
 static void watchdog(struct work_struct *work)
 {
 	struct tenon_controller *c = container_of(to_delayed_work(work), struct tenon_controller, watchdog);
+	bool used = false, idle = false;
+	u64 now = ktime_get_ns();
 
 	if (!mutex_trylock(&c->lock))
 		goto again;
@@ -299,7 +328,8 @@ static void watchdog(struct work_struct *work)
 	case 0:
 		/* Who waits for a notice that was lost has no command outstanding. */
 		c->ops->poll(c);
-		if (outstanding(c)) {
+		idle = !outstanding(c, &used);
+		if (!idle) {
 			memset(&c->request.sqe, 0, sizeof(c->request.sqe));
 			c->request.sqe.opcode = TDI_ADMIN_KEEP_ALIVE;
 			tenon_admin(c, &c->request);
@@ -313,11 +343,28 @@ static void watchdog(struct work_struct *work)
 		break;
 	}
 	mutex_unlock(&c->lock);
+	if (used)
+		tenon_usage_scan(c, NULL);
+	else if (idle)
+		tenon_usage_settle(c, now);
 again:
 	queue_delayed_work(tenon_wq, &c->watchdog, msecs_to_jiffies(WATCHDOG_MS));
 }
 
 /* ------------------------------------------------------------------------------------ events */
+
+/* A context was stopped, by its own fault or by the device's. Which ids there are is for us to know. */
+static void context_stopped(struct tenon_controller *c, u32 id, enum tenon_event_type type)
+{
+	struct tenon_context *x;
+
+	xa_lock(&c->contexts);
+	x = xa_load(&c->contexts, id);
+	/* Its partition is there while it is in the table. */
+	if (x)
+		tenon_event(type, c, x->partition, "context=%u", id);
+	xa_unlock(&c->contexts);
+}
 
 /* @event is a copy; it is a hint to look at something, nothing more. From the interrupt's thread. */
 void tenon_controller_event(struct tenon_controller *c, const struct tdi_event *event)
@@ -335,6 +382,8 @@ void tenon_controller_event(struct tenon_controller *c, const struct tdi_event *
 	case TDI_EVENT_HANG:
 		dev_warn_ratelimited(c->dev, "context %u: %s\n", id,
 				     le16_to_cpu(event->type) == TDI_EVENT_HANG ? "hang" : "fault");
+		context_stopped(c, id, le16_to_cpu(event->type) == TDI_EVENT_HANG ? TENON_EVENT_HANG :
+										    TENON_EVENT_FAULT);
 		break;
 	case TDI_EVENT_THERMAL:
 		dev_warn_ratelimited(c->dev, "too hot\n");
@@ -374,6 +423,11 @@ struct tenon_controller *tenon_controller_create(struct device *dev, const struc
 	mutex_init(&c->ladder_lock);
 	spin_lock_init(&c->admin_lock);
 	init_waitqueue_head(&c->admin_room);
+	if (tenon_usage_init(c)) {
+		dma_free_coherent(dev, TDI_PAGE_SIZE, c->log, c->log_dma);
+		kfree(c);
+		return NULL;
+	}
 	xa_init_flags(&c->contexts, XA_FLAGS_ALLOC);
 	xa_init_flags(&c->queues, XA_FLAGS_ALLOC);
 	tenon_admin_init(&c->request);
@@ -407,6 +461,8 @@ int tenon_controller_start(struct tenon_controller *c)
 {
 	struct tenon_partition *p;
 	struct tenon_settings s;
+	const struct tdi_identify *id = &c->identify;
+	char serial[4 * sizeof(id->serial) + 1], model[4 * sizeof(id->model) + 1];
 	int ret;
 
 	mutex_lock(&c->lock);
@@ -414,6 +470,11 @@ int tenon_controller_start(struct tenon_controller *c)
 	mutex_unlock(&c->lock);
 	if (ret)
 		return dev_err_probe(c->dev, ret, "can't be brought up\n");
+	tenon_event_value(serial, sizeof(serial), id->serial);
+	tenon_event_value(model, sizeof(model), id->model);
+	tenon_event(TENON_EVENT_CONTROLLER_ADD, c, NULL, "serial=%s model=%s units=%u memory_bytes=%llu",
+		    serial, model, le16_to_cpu(id->units), le64_to_cpu(id->memory_bytes));
+	c->told = true;
 	mutex_lock(&c->partitions_lock);
 	/* Configured ones come with a worker. */
 	if (tenon_config_bind(c)) {
@@ -452,6 +513,8 @@ bool tenon_controller_remove(struct tenon_controller *c)
 	xa_for_each(&c->partitions, group, p)
 		tenon_partition_close(p);
 	mutex_lock(&c->lock);
+	if (c->state == TENON_LIVE)
+		close_books(c);
 	proven = take_down(c, TENON_GONE);
 	if (!proven)
 		visit_contexts(c, forget_context, false);
@@ -461,6 +524,10 @@ bool tenon_controller_remove(struct tenon_controller *c)
 	mutex_unlock(&c->partitions_lock);
 	cancel_delayed_work_sync(&c->watchdog);
 	cancel_work_sync(&c->reset_work);
+	tenon_usage_exit(c, proven);
+	if (c->told)
+		tenon_event(TENON_EVENT_CONTROLLER_REMOVE, c, NULL, "resets=%u unproven_pages=%lld",
+			    c->resets, atomic64_read(&c->unproven));
 	if (proven)
 		dma_free_coherent(c->dev, TDI_PAGE_SIZE, c->log, c->log_dma);
 	c->log = NULL;

@@ -20,10 +20,13 @@ static int __init tenon_init(void)
 	tenon_wq = alloc_workqueue("tenon", WQ_UNBOUND, 0);
 	if (!tenon_wq)
 		return -ENOMEM;
+	ret = tenon_events_init();
+	if (ret)
+		goto destroy_wq;
 	/* Partitions are made while controllers are probed, so their driver comes first. */
 	ret = auxiliary_driver_register(&tenon_partition_driver);
 	if (ret)
-		goto destroy_wq;
+		goto remove_events;
 	ret = tenon_config_init();
 	if (ret)
 		goto unregister_partitions;
@@ -36,6 +39,8 @@ exit_config:
 	tenon_config_exit();
 unregister_partitions:
 	auxiliary_driver_unregister(&tenon_partition_driver);
+remove_events:
+	tenon_events_exit();
 destroy_wq:
 	destroy_workqueue(tenon_wq);
 	return ret;
@@ -49,6 +54,7 @@ static void __exit tenon_exit(void)
 	auxiliary_driver_unregister(&tenon_partition_driver);
 	/* The last file is closed, but its context may be on its way. */
 	destroy_workqueue(tenon_wq);
+	tenon_events_exit();
 }
 module_exit(tenon_exit);
 

@@ -48,7 +48,7 @@ static int query_usage(struct tenon_context *x, struct drm_tenon_query *query)
 	if (!usage)
 		return -ENOMEM;
 	if (query->pointer)
-		ret = tenon_context_usage(x, usage);
+		ret = tenon_usage_query(x, usage);
 	if (!ret)
 		ret = tenon_copy_sized(query->pointer, &query->size, usage, sizeof(*usage));
 	kfree(usage);
@@ -226,6 +226,7 @@ static void tenon_show_fdinfo(struct drm_printer *p, struct drm_file *file)
 	drm_printf(p, "tenon-partition:\t%s\n", x->partition->name);
 	drm_printf(p, "tenon-queues:\t%u\n", READ_ONCE(x->queue_count));
 	drm_printf(p, "tenon-maps:\t%u\n", READ_ONCE(x->map_count));
+	tenon_usage_fdinfo(x, p);
 	drm_show_memory_stats(p, file);
 }
 

@@ -191,6 +191,7 @@ static const struct attribute_group limits_group = {
 static const struct attribute_group *partition_groups[] = {
 	&partition_group,
 	&limits_group,
+	&tenon_usage_group,
 	NULL
 };
 
@@ -324,6 +325,16 @@ static void set_settings(struct tenon_partition *p, const struct tenon_settings 
 	spin_unlock(&p->gate);
 }
 
+static void tell_settings(enum tenon_event_type type, struct tenon_partition *p)
+{
+	const struct tenon_settings *s = &p->settings;
+
+	tenon_event(type, p->controller, p,
+		    "weight=%u priority=%s quantum_us=%u max_command_us=%llu busy_max=%u busy_period_us=%u memory_max=%llu pinned_max=%llu queues_max=%u contexts_max=%u",
+		    s->weight, tenon_priorities[s->priority], s->quantum_us, s->max_command_us, s->busy_max,
+		    s->busy_period_us, s->memory_max, s->pinned_max, s->queues_max, s->contexts_max);
+}
+
 /* From now on @p has @s, or if it fails what it had. */
 int tenon_partition_modify(struct tenon_partition *p, const struct tenon_settings *s)
 {
@@ -341,6 +352,8 @@ int tenon_partition_modify(struct tenon_partition *p, const struct tenon_setting
 	/* If the device does it all the same: its time-out leads to a reset, which makes the group anew. */
 	if (ret)
 		set_settings(p, &old);
+	else
+		tell_settings(TENON_EVENT_CHANGE, p);
 	mutex_unlock(&c->lock);
 	tenon_settings_free(ret ? &new : &old);
 	return ret ? -EIO : 0;
@@ -376,8 +389,10 @@ int tenon_partition_enter(struct tenon_partition *p, u32 *life)
 		ret = -EBUSY;
 	*life = p->life;
 	spin_unlock(&p->gate);
-	if (ret == -EACCES)
+	if (ret == -EACCES) {
 		atomic64_inc(&p->refused_opens);
+		tenon_event(TENON_EVENT_REFUSED_OPEN, p->controller, p, "errno=%d", -ret);
+	}
 	return ret;
 }
 
@@ -400,6 +415,8 @@ void tenon_partition_drain(struct tenon_partition *p, bool drain)
 	spin_lock(&p->gate);
 	p->draining = drain;
 	spin_unlock(&p->gate);
+	tenon_event(TENON_EVENT_DRAIN, p->controller, p, "on=%d contexts=%lld", drain,
+		    atomic64_read(&p->contexts));
 	announce(p);
 }
 
@@ -408,6 +425,9 @@ int tenon_partition_recycle(struct tenon_partition *p)
 {
 	int ret = 0;
 
+	/* The bill of the tenant who leaves, under its UUID. While draining no context is made. */
+	if (READ_ONCE(p->draining) && !READ_ONCE(p->gone) && !atomic64_read(&p->contexts))
+		tenon_usage_renew(p);
 	spin_lock(&p->gate);
 	if (p->gone) {
 		ret = -ENODEV;
@@ -421,8 +441,10 @@ int tenon_partition_recycle(struct tenon_partition *p)
 		p->draining = false;
 	}
 	spin_unlock(&p->gate);
-	if (!ret)
+	if (!ret) {
+		tenon_event(TENON_EVENT_RECYCLE, p->controller, p, "life=%u", p->life);
 		announce(p);
+	}
 	return ret;
 }
 
@@ -493,6 +515,7 @@ static struct tenon_partition *partition_alloc(struct tenon_controller *c, const
 	p->controller = c;
 	p->owner = owner;
 	p->minor = -1;
+	tenon_usage_partition(p);
 	strscpy(p->name, name, sizeof(p->name));
 	spin_lock_init(&p->gate);
 	uuid_gen(&p->uuid);
@@ -537,6 +560,7 @@ int tenon_partition_create(struct tenon_controller *c, const char *name, const s
 		auxiliary_device_delete(&p->aux);
 		goto remove_group;
 	}
+	tell_settings(TENON_EVENT_CREATE, p);
 	*result = p;
 	return 0;
 
@@ -553,12 +577,14 @@ void tenon_partition_close(struct tenon_partition *p)
 	spin_lock(&p->gate);
 	p->gone = true;
 	spin_unlock(&p->gate);
+	tenon_event(TENON_EVENT_DELETE, p->controller, p, "buffer_bytes=%lld", atomic64_read(&p->bytes));
 	auxiliary_device_delete(&p->aux);
 }
 
 /* Its contexts have ended, or its controller is off memory. */
 void tenon_partition_free(struct tenon_partition *p)
 {
+	tenon_usage_final(p);
 	group_remove(p);
 	auxiliary_device_uninit(&p->aux);
 }

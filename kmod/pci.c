@@ -625,6 +625,71 @@ static void tenon_pci_reset_done(struct pci_dev *pdev)
 	tenon_controller_reset_end(t->controller);
 }
 
+/* Totals of all its partitions. */
+static struct tenon_controller *to_controller(struct device *dev)
+{
+	struct tenon_pci *t = dev_get_drvdata(dev);
+
+	return t->controller;
+}
+
+static ssize_t busy_ns_show(struct device *dev, struct device_attribute *attribute, char *buf)
+{
+	return tenon_usage_show_busy(to_controller(dev), buf);
+}
+static DEVICE_ATTR_RO(busy_ns);
+
+static ssize_t cut_ns_show(struct device *dev, struct device_attribute *attribute, char *buf)
+{
+	return tenon_usage_show_cut(to_controller(dev), buf);
+}
+static DEVICE_ATTR_RO(cut_ns);
+
+static ssize_t memory_bytes_show(struct device *dev, struct device_attribute *attribute, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", le64_to_cpu(to_controller(dev)->identify.memory_bytes));
+}
+static DEVICE_ATTR_RO(memory_bytes);
+
+static ssize_t units_show(struct device *dev, struct device_attribute *attribute, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", le16_to_cpu(to_controller(dev)->identify.units));
+}
+static DEVICE_ATTR_RO(units);
+
+static ssize_t serial_show(struct device *dev, struct device_attribute *attribute, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", to_controller(dev)->identify.serial);
+}
+static DEVICE_ATTR_RO(serial);
+
+static ssize_t model_show(struct device *dev, struct device_attribute *attribute, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", to_controller(dev)->identify.model);
+}
+static DEVICE_ATTR_RO(model);
+
+static struct attribute *controller_attrs[] = {
+	&dev_attr_busy_ns.attr,
+	&dev_attr_cut_ns.attr,
+	&dev_attr_memory_bytes.attr,
+	&dev_attr_units.attr,
+	&dev_attr_serial.attr,
+	&dev_attr_model.attr,
+	NULL
+};
+
+static const struct attribute_group controller_group = {
+	.name = "tenon",
+	.attrs = controller_attrs,
+};
+
+/* There from the end of probe to the beginning of remove. */
+static const struct attribute_group *controller_groups[] = {
+	&controller_group,
+	NULL
+};
+
 static const struct pci_error_handlers tenon_pci_errors = {
 	.reset_prepare = tenon_pci_reset_prepare,
 	.reset_done = tenon_pci_reset_done,
@@ -643,4 +708,5 @@ struct pci_driver tenon_pci_driver = {
 	.remove = tenon_pci_remove,
 	.shutdown = tenon_pci_shutdown,
 	.err_handler = &tenon_pci_errors,
+	.dev_groups = controller_groups,
 };

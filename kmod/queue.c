@@ -898,6 +898,12 @@ void tenon_queue_notice(struct tenon_controller *c, u32 id)
 
 /* ------------------------------------------------------------------------------------ status */
 
+/* Which tells whether something was submitted since. */
+u32 tenon_queue_tail(const struct tenon_queue *q)
+{
+	return tenon_load(&producer(q)->tail);
+}
+
 /* Is there a command without a CQE? */
 bool tenon_queue_outstanding(struct tenon_queue *q)
 {

@@ -12,6 +12,7 @@
  *	tenon_config.lock	a configured partition's settings, and what is done because of them
  *	tenon_controller.partitions_lock  partitions are made and ended one at a time
  *	tenon_controller.lock	bring-up, reset and removal: one of them at a time; groups on the device
+ *	tenon_controller.scan_lock  one round of asking the device what was used
  *	tenon_context.lock	a context's objects and its one admin command in flight; held while the device
  *				answers, which the admin time-out bounds
  *	tenon_gem.lock		an object's DMA mapping
@@ -19,9 +20,10 @@
  *	tenon_queue.end_lock	the kernel as writer of a dead queue's CQ
  *	config_lock		what is configured and what is there, and which belongs to which; never held
  *				while something is waited for
+ *	tenon_controller.books_lock, tenon_memory.lock  spinlocks: what was used, of all
  *	tenon_controller.admin_lock  spinlock: the transport's admin queue, and whether it takes commands
  *	tenon_partition.gate	spinlock: who may come in
- *	xa_lock of the tables, tenon_queue.wait_lock  spinlocks, innermost
+ *	xa_lock of the tables, tenon_queue.wait_lock  spinlocks; below them only that of the events
  *
  * configfs has locks of its own around all that it calls: mkdir and rmdir leave the work to a worker; a value
  * that is written to a live partition waits for the device's answer, which the admin time-out bounds.
@@ -51,11 +53,63 @@
 #include <linux/tdi.h>
 
 struct cgroup;
+struct dma_pool;
 struct drm_gem_object;
+struct drm_printer;
 struct eventfd_ctx;
 struct tenon_controller;
 struct tenon_partition;
 struct vm_area_struct;
+
+/* ------------------------------------------------------------------------------------- parts */
+
+/**
+ * struct tenon_books - what was used; under books_lock
+ * @sum: counters that never go back
+ * @cut_ns: busy time that the device claimed beyond what can be; not in @sum
+ */
+struct tenon_books {
+	struct tdi_usage sum;
+	u64 cut_ns;
+};
+
+/**
+ * struct tenon_limit - of a controller's busy time; under books_lock
+ * @ns: all that there can have been until @at
+ * @at: ktime_get_ns()
+ */
+struct tenon_limit {
+	u64 ns;
+	u64 at;
+};
+
+/**
+ * struct tenon_flood - how many events there were lately; zeroed at first; under the lock of the events
+ * @since: when the first of @count was told of
+ * @count: within a second
+ * @suppressed: since the last that was told of
+ */
+struct tenon_flood {
+	u64 since;
+	unsigned int count;
+	unsigned int suppressed;
+};
+
+/**
+ * struct tenon_memory - of buffers, over time
+ * @lock: see the top
+ * @pages: now
+ * @at: until when they are summed up, ktime_get_ns()
+ * @page_seconds: whole ones
+ * @rest: the rest, pages x ns
+ */
+struct tenon_memory {
+	spinlock_t lock;	/* see the top */
+	u64 pages;
+	u64 at;
+	u64 page_seconds;
+	u64 rest;
+};
 
 /* --------------------------------------------------------------------------------- transport */
 
@@ -150,6 +204,18 @@ enum tenon_state {
  * @closing: no more partitions; under partitions_lock
  * @link: among all controllers
  * @resets: how many
+ * @books: of all that was used; like the next under books_lock
+ * @limit: of busy time
+ * @books_lock: see the top
+ * @scan_lock: of the next two
+ * @scan: number of the round of questions
+ * @scanned: the last round got to its end
+ * @usage_flood: reports that were refused, and those that were cut
+ * @last_pool: for the last reports of contexts
+ * @tails: of all queues when the watchdog looked
+ * @outstanding: a queue had something to do then
+ * @cause: of the next one, NULL: somebody asks for it; under admin_lock
+ * @told: that it was added, so its removal will be; of start and remove
  * @unproven: pages that the device might still access after fence_off() failed
  */
 struct tenon_controller {
@@ -188,6 +254,20 @@ struct tenon_controller {
 	bool closing;
 	struct list_head link;
 	unsigned int resets;
+
+	struct tenon_books books;
+	struct tenon_limit limit;
+	spinlock_t books_lock;	/* see the top */
+	struct mutex scan_lock;	/* see the top */
+	u32 scan;
+	bool scanned;
+	struct tenon_flood usage_flood[2];
+	struct dma_pool *last_pool;
+	u32 tails;
+	bool outstanding;
+
+	const char *cause;
+	bool told;
 	atomic64_t unproven;
 };
 
@@ -203,6 +283,7 @@ void tenon_controller_reset_end(struct tenon_controller *c);
 void tenon_controller_end_contexts(struct tenon_controller *c, struct tenon_partition *p);
 void tenon_controller_event(struct tenon_controller *c, const struct tdi_event *event);
 bool tenon_controller_settled(struct tenon_controller *c);
+struct tenon_context *tenon_controller_context(struct tenon_controller *c, unsigned long *index);
 
 static inline u32 tenon_generation(struct tenon_controller *c)
 {
@@ -219,6 +300,36 @@ int tenon_admin_result(struct tenon_controller *c, const struct tenon_request *r
 int tenon_admin(struct tenon_controller *c, struct tenon_request *rq);
 void tenon_admin_complete(struct tenon_request *rq, int error);
 int tenon_admin_log(struct tenon_controller *c, const struct tdi_admin_sqe *sqe, void *to, size_t bytes);
+
+/* ------------------------------------------------------------------------------------ events */
+
+enum tenon_event_type {
+	/* of which there are so many a second at most for each partition */
+	TENON_EVENT_REFUSED_OPEN,
+	TENON_EVENT_LIMIT,
+	TENON_EVENT_FAULT,
+	TENON_EVENT_HANG,
+	TENON_EVENT_FLOODS,
+
+	TENON_EVENT_THROTTLE = TENON_EVENT_FLOODS,
+	TENON_EVENT_RESET,
+	TENON_EVENT_USAGE,
+	TENON_EVENT_CREATE,
+	TENON_EVENT_DELETE,
+	TENON_EVENT_CHANGE,
+	TENON_EVENT_RECYCLE,
+	TENON_EVENT_DRAIN,
+	TENON_EVENT_CONTROLLER_ADD,
+	TENON_EVENT_CONTROLLER_REMOVE,
+};
+
+__printf(4, 5)
+void tenon_event(enum tenon_event_type type, const struct tenon_controller *c, struct tenon_partition *p,
+		 const char *format, ...);
+bool tenon_event_once(struct tenon_flood *flood);
+void tenon_event_value(char *to, size_t size, const char *from);
+int tenon_events_init(void);
+void tenon_events_exit(void);
 
 /* --------------------------------------------------------------------------------- partition */
 
@@ -275,6 +386,16 @@ struct tenon_settings {
  * @bytes: of buffers there are
  * @refused_opens: by settings.allow_*
  * @limit_hits: calls that were refused for a limit of the partition
+ * @books: of what it has used
+ * @memory: of its buffers
+ * @since: when they began, CLOCK_BOOTTIME
+ * @epoch: how often they began anew; like the one before under books_lock
+ * @group_seen: what the device said of its group last; like the next four under the controller's scan_lock
+ * @group_seen_generation: of the group then
+ * @scan: the round in which it was asked for
+ * @moved: there may be something new of its contexts
+ * @throttled: it was, when the device was asked last
+ * @flood: of each type of event that there may be many of
  */
 struct tenon_partition {
 	struct auxiliary_device aux;
@@ -298,6 +419,16 @@ struct tenon_partition {
 	atomic64_t bytes;
 	atomic64_t refused_opens;
 	atomic64_t limit_hits;
+	struct tenon_books books;
+	struct tenon_memory memory;
+	u64 since;
+	u32 epoch;
+	struct tdi_usage group_seen;
+	u32 group_seen_generation;
+	u32 scan;
+	bool moved;
+	bool throttled;
+	struct tenon_flood flood[TENON_EVENT_FLOODS];
 };
 
 /**
@@ -406,6 +537,9 @@ enum tenon_context_state {
  * @needed: what the last call that was refused for a limit would have led to
  * @allowed: and the limit
  * @dummy: the page behind doorbells that were revoked
+ * @books: of what it has used
+ * @last: where the device writes its last report; as long as it may be there
+ * @last_dma: its address for the device
  * @release: destroys it on the device
  */
 struct tenon_context {
@@ -428,6 +562,9 @@ struct tenon_context {
 	u64 needed;
 	u64 allowed;
 	struct page *dummy;
+	struct tenon_books books;
+	struct tdi_usage *last;
+	dma_addr_t last_dma;
 	struct work_struct release;
 };
 
@@ -444,8 +581,27 @@ int tenon_context_refuse(struct tenon_context *x, int error, u64 needed, u64 all
 int tenon_context_limit(struct tenon_context *x, int error, u64 needed, u64 allowed);
 bool tenon_context_recycled(const struct tenon_context *x);
 void tenon_context_delete(struct tenon_context *x);
-int tenon_context_usage(struct tenon_context *x, struct tdi_usage *usage);
 int tenon_context_status_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* ------------------------------------------------------------------------------------- usage */
+
+int tenon_usage_init(struct tenon_controller *c);
+void tenon_usage_exit(struct tenon_controller *c, bool proven);
+void tenon_usage_settle(struct tenon_controller *c, u64 then);
+void tenon_usage_scan(struct tenon_controller *c, struct tenon_partition *p);
+void tenon_usage_partition(struct tenon_partition *p);
+void tenon_usage_final(struct tenon_partition *p);
+void tenon_usage_renew(struct tenon_partition *p);
+void tenon_usage_memory(struct tenon_partition *p, s64 bytes);
+int tenon_usage_open(struct tenon_context *x);
+void tenon_usage_last(struct tenon_context *x);
+void tenon_usage_close(struct tenon_context *x);
+int tenon_usage_query(struct tenon_context *x, struct tdi_usage *usage);
+void tenon_usage_fdinfo(struct tenon_context *x, struct drm_printer *printer);
+ssize_t tenon_usage_show_busy(struct tenon_controller *c, char *buf);
+ssize_t tenon_usage_show_cut(struct tenon_controller *c, char *buf);
+
+extern const struct attribute_group tenon_usage_group;
 
 /* ------------------------------------------------------------------------------------ buffer */
 
@@ -540,6 +696,7 @@ int tenon_queue_mmap(struct tenon_context *x, struct vm_area_struct *vma);
 bool tenon_queue_owns_offset(const struct vm_area_struct *vma);
 void tenon_queue_notice(struct tenon_controller *c, u32 id);
 void tenon_queue_stopped(struct tenon_controller *c, u32 id);
+u32 tenon_queue_tail(const struct tenon_queue *q);
 bool tenon_queue_outstanding(struct tenon_queue *q);
 bool tenon_queue_head(struct tenon_queue *q, __le32 *index);
 void tenon_queue_kill(struct tenon_queue *q);

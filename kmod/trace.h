@@ -186,6 +186,21 @@ TRACE_EVENT(tenon_fence_off,
 	TP_printk("%s proven=%d", __get_str(device), __entry->proven)
 );
 
+/* All that /dev/tenon-events has */
+TRACE_EVENT(tenon_event,
+	TP_PROTO(const char *type, const char *text),
+	TP_ARGS(type, text),
+	TP_STRUCT__entry(
+		__string(type, type)
+		__string(text, text)
+	),
+	TP_fast_assign(
+		__assign_str(type);
+		__assign_str(text);
+	),
+	TP_printk("%s %s", __get_str(type), __get_str(text))
+);
+
 #endif /* TENON_TRACE_H */
 
 #undef TRACE_INCLUDE_PATH

@@ -22,11 +22,17 @@ static struct tenon_context *make(struct kunit *test, u32 max_buffers)
 {
 	struct tenon_context *x = kunit_kzalloc(test, sizeof(*x), GFP_KERNEL);
 	struct tenon_controller *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
+	static unsigned int number;
+	char name[24];
 
 	KUNIT_ASSERT_NOT_NULL(test, x);
 	KUNIT_ASSERT_NOT_NULL(test, c);
 	c->identify.max_buffers = cpu_to_le32(max_buffers);
 	x->controller = c;
+	/* By the name of which events are told. */
+	snprintf(name, sizeof(name), "tenon-kunit-%u", number++);
+	c->dev = kunit_device_register(test, name);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, c->dev);
 	x->id = 5;
 	x->generation = 6;
 	xa_init_flags(&x->maps, XA_FLAGS_ALLOC);
@@ -40,12 +46,10 @@ static struct tenon_context *make(struct kunit *test, u32 max_buffers)
 static struct tenon_context *make_with_device(struct kunit *test)
 {
 	struct tenon_context *x = make(test, 16);
-	struct device *dev = kunit_device_register(test, "tenon-kunit");
+	struct device *dev = x->controller->dev;
 
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, dev);
 	dev->coherent_dma_mask = DMA_BIT_MASK(64);
 	dev->dma_mask = &dev->coherent_dma_mask;
-	x->controller->dev = dev;
 	return x;
 }
 

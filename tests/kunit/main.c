@@ -13,7 +13,7 @@
 
 struct workqueue_struct *tenon_wq;
 
-kunit_test_suites(&tenon_buffer_suite, &tenon_queue_suite);
+kunit_test_suites(&tenon_buffer_suite, &tenon_events_suite, &tenon_queue_suite, &tenon_usage_suite);
 
 MODULE_DESCRIPTION("Tests of what is static in the Tenon module");
 MODULE_LICENSE("GPL");

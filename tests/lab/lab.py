@@ -19,14 +19,14 @@ GUEST = f'{SRC}/tests/lab/guest'
 TESTS = ['load', 'refuse', 'node', 'unplug', 'vfio', 'msi',
          'basic', 'doorbells', 'hostile-ioctls', 'isolation',
          'death', 'faults', 'resets', 'unproven', 'crash',
-         'partitions',
+         'partitions', 'events', 'meter',
          'splat', 'kunit', 'library', 'udev',
          'rounds-killed', 'rounds-unbound', 'rounds-removed', 'rounds-reset', 'rounds-unplugged', 'rounds-loaded',
          'rounds-partitions']
 PROGRAMS = {'bar': ['-m64'], 'pull': ['-m64'], 'ioctls': ['-m64', '-m32'], 'drive': ['-m64'],
             'commands': ['-m64'], 'hostile': ['-m64', '-m32'], 'access': ['-m64'], 'rings': ['-m64'],
             'pages': ['-m64'], 'hands': ['-m64'], 'mortal': ['-m64'], 'faulty': ['-m64'],
-            'shares': ['-m64']}
+            'shares': ['-m64'], 'stream': ['-m64'], 'bill': ['-m64']}
 VFIO = ['irqbypass', 'vfio', 'vfio_iommu_type1', 'vfio-pci-core', 'vfio-pci']
 
 SPLAT = re.compile(r'\bBUG\b|\bWARNING\b|KASAN|KMSAN|KCSAN|UBSAN|DMA-API|DMAR:.*[Ff]ault|Oops|Call Trace|cut here|'
