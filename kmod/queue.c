@@ -135,13 +135,15 @@ static int areas_alloc(struct tenon_queue *q)
 
 	ret = area_alloc(&q->area[TENON_AREA_PRODUCER], node, PAGE_SIZE, DMA_TO_DEVICE);
 	if (!ret)
-		ret = area_alloc(&q->area[TENON_AREA_SQ], node, depth(q) * sizeof(struct tdi_sqe), DMA_TO_DEVICE);
+		ret = area_alloc(&q->area[TENON_AREA_SQ], node, depth(q) * sizeof(struct tdi_sqe),
+				 DMA_TO_DEVICE);
 	if (!ret)
 		ret = area_alloc(&q->area[TENON_AREA_DEVICE], node, PAGE_SIZE, DMA_FROM_DEVICE);
 	if (!ret)
 		ret = area_alloc(&q->area[TENON_AREA_KERNEL], node, PAGE_SIZE, DMA_NONE);
 	if (!ret)
-		ret = area_alloc(&q->area[TENON_AREA_CQ], node, depth(q) * sizeof(struct tdi_cqe), DMA_FROM_DEVICE);
+		ret = area_alloc(&q->area[TENON_AREA_CQ], node, depth(q) * sizeof(struct tdi_cqe),
+				 DMA_FROM_DEVICE);
 	return ret;
 }
 
