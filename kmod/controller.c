@@ -299,7 +299,8 @@ static bool outstanding(struct tenon_controller *c, bool *used)
 	xa_lock(&c->queues);
 	xa_for_each(&c->queues, id, q) {
 		found |= tenon_queue_outstanding(q);
-		tails = 31 * tails + tenon_queue_tail(q);
+		/* Of this queue: the next one may get to the tail that one before it had. */
+		tails = 31 * (31 * tails + q->generation) + tenon_queue_tail(q);
 	}
 	xa_unlock(&c->queues);
 	*used = found || c->outstanding || tails != c->tails || !c->scanned;
