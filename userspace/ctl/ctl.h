@@ -120,6 +120,7 @@ const char *ctl_size(char *to, size_t size, uint64_t bytes);
 const char *ctl_time(char *to, size_t size, uint64_t ns);
 const char *ctl_short_size(char *to, size_t size, double bytes);
 const char *ctl_short_time(char *to, size_t size, double ns);
+const char *ctl_short_count(char *to, size_t size, double count);
 const char *ctl_feature(unsigned int bit);
 const char *ctl_opcode(unsigned int opcode);
 const char *ctl_tensor_op(unsigned int op);

@@ -72,6 +72,10 @@ static const struct command {
 	{ "partition", "delete", ctl_partition_delete, 1, 1, 0 },
 	{ "partition", "recycle", ctl_partition_recycle, 2, -1, 0 },
 	{ "partition", "reap", ctl_partition_reap, 0, 1, ALL },
+	{ "partition", "save", ctl_partition_save, 0, 1, 0 },
+	{ "partition", "restore", ctl_partition_restore, 0, 1, PRUNE },
+	{ "meter", NULL, ctl_meter, 0, 0, SINCE | STATE },
+	{ "events", NULL, ctl_events, 0, 0, FOLLOW },
 };
 
 static _Noreturn void wrong(const char *what, const char *value)

@@ -149,3 +149,10 @@ const char *ctl_short_time(char *to, size_t size, double ns)
 
 	return scaled(to, size, ns, units, 1000);
 }
+
+const char *ctl_short_count(char *to, size_t size, double count)
+{
+	static const char *const units[] = { "", "k", "M", "G", "T", "P", NULL };
+
+	return scaled(to, size, count, units, 1000);
+}
