@@ -997,6 +997,15 @@ static void test_devices(void **state)
 	assert_int_equal(tenon_open(NULL, NULL, &c), 0);
 	assert_string_equal((const char *)tenon_identify(c)->model, "fake");
 	tenon_close(c);
+	/* Links in by-path have colons in their names. */
+	snprintf(path, sizeof(path), "%s/pci-0000:04:00.0-a", directory);
+	assert_int_equal(symlink("accel2", path), 0);
+	snprintf(list, sizeof(list), "%s:%s/accel10:%s:", path, directory, path);
+	setenv("TENON_DEVICE", list, 1);
+	seen = (struct seen){ 0 };
+	assert_int_equal(tenon_devices(see, &seen), 0);
+	assert_string_equal(seen.paths, "/pci-0000:04:00.0-a/accel10/pci-0000:04:00.0-a");
+	unlink(path);
 	unsetenv("TENON_DEVICE");
 
 	for (i = 0; i < sizeof(links) / sizeof(links[0]); i++) {

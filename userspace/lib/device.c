@@ -67,6 +67,23 @@ int tenon_devices_in(const char *directory, const struct transport *transport,
 	return err;
 }
 
+/*
+ * The next path of a list, as strsep(). A colon ends one only in front of what begins another, '/' or '.', or of
+ * a colon or the end: links in by-path have colons in their names.
+ */
+static char *next_path(char **list)
+{
+	char *path = *list, *s;
+
+	for (s = path; s && *s; s++)
+		if (*s == ':' && (!s[1] || strchr("/.:", s[1])))
+			break;
+	*list = s && *s ? s + 1 : NULL;
+	if (s)
+		*s = 0;
+	return path;
+}
+
 int tenon_devices(int (*fn)(const struct tenon_device *device, void *arg), void *arg)
 {
 	/* Not what the user set if the program has more privilege than the user. */
@@ -82,7 +99,7 @@ int tenon_devices(int (*fn)(const struct tenon_device *device, void *arg), void 
 	if (!copy)
 		return -ENOMEM;
 	err = 0;
-	for (next = copy; !err && (path = strsep(&next, ":"));)
+	for (next = copy; !err && (path = next_path(&next));)
 		if (*path)
 			err = visit(path, NULL, fn, arg);
 	free(copy);
