@@ -76,6 +76,7 @@ static const struct command {
 	{ "partition", "restore", ctl_partition_restore, 0, 1, PRUNE },
 	{ "meter", NULL, ctl_meter, 0, 0, SINCE | STATE },
 	{ "events", NULL, ctl_events, 0, 0, FOLLOW },
+	{ "top", NULL, ctl_top, 0, 0, ONCE | INTERVAL | SORT },
 };
 
 static _Noreturn void wrong(const char *what, const char *value)
