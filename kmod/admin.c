@@ -65,19 +65,24 @@ int tenon_admin_submit(struct tenon_controller *c, struct tenon_request *rq)
  */
 int tenon_admin_wait(struct tenon_controller *c, struct tenon_request *rq, bool killable)
 {
-	unsigned long timeout = msecs_to_jiffies(c->admin_ms);
-	long left;
+	unsigned long end = jiffies + msecs_to_jiffies(c->admin_ms);
+	long got;
 
-	if (killable)
-		left = wait_for_completion_killable_timeout(&rq->done, timeout);
-	else
-		left = wait_for_completion_timeout(&rq->done, timeout);
-	if (left < 0)
-		return -EINTR;
-	if (!left)
-		return -ETIMEDOUT;
-	rq->busy = false;
-	return 0;
+	do {
+		if (killable)
+			got = wait_for_completion_killable_timeout(&rq->done, HZ);
+		else
+			got = wait_for_completion_timeout(&rq->done, HZ);
+		if (got < 0)
+			return -EINTR;
+		if (got) {
+			rq->busy = false;
+			return 0;
+		}
+		/* The watchdog would find an answer whose interrupt was lost, unless it is what waits. */
+		c->ops->poll(c);
+	} while (time_before(jiffies, end));
+	return -ETIMEDOUT;
 }
 
 /* May the device do, or have done, what a command says that ended so? EIO and ENODEV: it was canceled. */
