@@ -28,7 +28,8 @@ ssize_t fake_read(int fd, void *data, size_t size) __asm__("read");
 
 static const char *const attributes[][2] = {
 	{ "weight", "100" }, { "priority", "normal" }, { "quantum_us", "0" }, { "max_command_us", "0" },
-	{ "busy_max", "0" }, { "busy_period_us", "100000" }, { "memory_max", "0" }, { "pinned_max", "8388608" },
+	{ "busy_max", "0" }, { "busy_period_us", "100000" }, { "memory_max", "0" },
+	{ "pinned_max", "8388608" },
 	{ "queues_max", "4096" }, { "contexts_max", "1024" }, { "allow_uid", "any" }, { "allow_cgroup", "" },
 	{ "enable", "0" }, { "state", "off" }, { "device", "" }, { "uuid", "" }, { "drain", "" },
 	{ "holders", "" }, { "recycle", "" },
@@ -109,19 +110,21 @@ static const char *below(const char *path, int *depth)
 
 /* ------------------------------------------------------------------------------ partitions */
 
-/* The auxiliary device of the partition whose directory this is; its number comes from its place in a count. */
+/* The auxiliary device of the partition whose directory this is. */
 static void auxiliary(const char *directory, char *to, size_t size)
 {
 	char device[64];
 
 	get(directory, "device", device, sizeof(device));
-	snprintf(to, size, "%s/bus/auxiliary/devices/tenon.partition.%s", sys(), *device ? device + 5 : "none");
+	snprintf(to, size, "%s/bus/auxiliary/devices/tenon.partition.%s", sys(),
+		 *device ? device + 5 : "none");
 }
 
 static void begin(const char *directory)
 {
 	static const char *const counters[] = {
-		"busy_ns", "wait_ns", "bytes_read", "bytes_written", "errors", "throttled_ns", "commands_nop", "commands_copy",
+		"busy_ns", "wait_ns", "bytes_read", "bytes_written", "errors", "throttled_ns",
+		"commands_nop", "commands_copy",
 		"commands_fill", "commands_signal", "commands_wait", "commands_exec", "commands_tensor",
 		"commands_refused", "memory_byte_seconds", "cut_ns", "epoch",
 	};
@@ -148,7 +151,8 @@ static void begin(const char *directory)
 	put(path, "state", "active");
 	put(path, "uuid", "00000000-0000-4000-8000-%08x%04x", (unsigned int)getpid(), n);
 	for (i = 0; i < 5; i++)
-		put(path, ((const char *const[]){ "contexts", "queues", "buffer_bytes", "refused_opens", "limit_hits" })[i],
+		put(path, ((const char *const[]){ "contexts", "queues", "buffer_bytes", "refused_opens",
+						  "limit_hits" })[i],
 		    "0");
 	snprintf(sub, sizeof(sub), "%s/usage", path);
 	REAL(mkdir)(sub, 0755);

@@ -23,7 +23,8 @@ static const char *wall(char *to, size_t size, uint64_t boot_ns)
 
 	clock_gettime(CLOCK_REALTIME, &real);
 	clock_gettime(CLOCK_BOOTTIME, &boot);
-	ns = (int64_t)(real.tv_sec - boot.tv_sec) * 1000000000 + real.tv_nsec - boot.tv_nsec + (int64_t)boot_ns;
+	ns = (int64_t)(real.tv_sec - boot.tv_sec) * 1000000000 + real.tv_nsec - boot.tv_nsec +
+		(int64_t)boot_ns;
 	seconds = (time_t)(ns / 1000000000);
 	localtime_r(&seconds, &tm);
 	length = strftime(to, size, "%F %T", &tm);
@@ -38,7 +39,8 @@ static void gap(const struct ctl *ctl, uint64_t lost)
 	else if (ctl->json)
 		puts("{\"type\":\"gap\"}");
 	else if (lost)
-		printf("--- %" PRIu64 " event%s lost: they came faster than they were read\n", lost, lost == 1 ? "" : "s");
+		printf("--- %" PRIu64 " event%s lost: they came faster than they were read\n", lost,
+		       lost == 1 ? "" : "s");
 	else
 		puts("--- events were lost: they came faster than they were read");
 }
@@ -54,7 +56,8 @@ static void pair(struct json_object *o, char *word)
 	errno = 0;
 	number = strtoull(value, &end, 10);
 	/* Names may look like numbers. */
-	if (*value >= '0' && *value <= '9' && !*end && !errno && strcmp(word, "partition") && strcmp(word, "serial") &&
+	if (*value >= '0' && *value <= '9' && !*end && !errno && strcmp(word, "partition") &&
+	    strcmp(word, "serial") &&
 	    strcmp(word, "model"))
 		ctl_json_number(o, word, number);
 	else
@@ -73,7 +76,8 @@ static void print(const struct ctl *ctl, uint64_t seq, uint64_t time_ns, const c
 		ctl_json_string(o, "type", type);
 		while ((word = strsep(&rest, " ")))
 			pair(o, word);
-		puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+		puts(json_object_to_json_string_ext(o,
+						    JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 		json_object_put(o);
 		return;
 	}
@@ -87,7 +91,8 @@ static void print(const struct ctl *ctl, uint64_t seq, uint64_t time_ns, const c
 		word = word ? word + 1 : NULL;
 	}
 	printf("%s %-17s %.*s%s%.*s", wall(when, sizeof(when), time_ns), type,
-	       controller ? (int)strcspn(controller, " ") : 0, controller ? controller : "", partition ? "/" : "",
+	       controller ? (int)strcspn(controller, " ") : 0, controller ? controller : "",
+	       partition ? "/" : "",
 	       partition ? (int)strcspn(partition, " ") : 0, partition ? partition : "");
 	while ((word = strsep(&rest, " ")))
 		if (*word && strncmp(word, "controller=", 11) && strncmp(word, "partition=", 10))
@@ -129,7 +134,8 @@ int ctl_events(const struct ctl *ctl, char *const *args)
 	fd.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd.fd < 0) {
 		fprintf(stderr, "tenonctl: %s: %s%s\n", path, strerror(errno),
-			errno == EACCES ? ": only root may read it" : errno == ENOENT ? ": is the module tenon loaded?" : "");
+			errno == EACCES ? ": only root may read it" :
+			errno == ENOENT ? ": is the module tenon loaded?" : "");
 		return EXIT_FAILED;
 	}
 	for (;;) {

@@ -50,7 +50,10 @@ static const char usage[] =
 	"sockets, else in /dev/accel and /run/tenon. Exit status: 0; 1 no device, an\n"
 	"error or a failed check; 2 wrong usage.\n";
 
-enum { ALL = 1, PRUNE = 2, FOLLOW = 4, ONCE = 8, SIZE = 16, INTERVAL = 32, SINCE = 64, STATE = 128, SORT = 256 };
+enum {
+	ALL = 1, PRUNE = 2, FOLLOW = 4, ONCE = 8, SIZE = 16, INTERVAL = 32, SINCE = 64, STATE = 128,
+	SORT = 256
+};
 
 /* @most: arguments that it takes, -1 for any number; @takes: options, beside those that all take */
 static const struct command {
@@ -226,8 +229,8 @@ int main(int argc, char **argv)
 		wrong("one argument too many: ", argv[argc - 1]);
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (given & names[i].bit & ~command->takes) {
-			fprintf(stderr, "tenonctl: --%s is not for %s\nTry 'tenonctl --help'.\n", names[i].name,
-				command->second ? command->second : command->name);
+			fprintf(stderr, "tenonctl: --%s is not for %s\nTry 'tenonctl --help'.\n",
+				names[i].name, command->second ? command->second : command->name);
 			return EXIT_USAGE;
 		}
 	}

@@ -10,7 +10,8 @@
 #define VERSION	1
 
 static const char *const counters[] = {
-	"busy_ns", "wait_ns", "throttled_ns", "cut_ns", "bytes_read", "bytes_written", "memory_byte_seconds", "errors",
+	"busy_ns", "wait_ns", "throttled_ns", "cut_ns", "bytes_read", "bytes_written",
+	"memory_byte_seconds", "errors",
 	"commands_nop", "commands_copy", "commands_fill", "commands_signal", "commands_wait", "commands_exec",
 	"commands_tensor", "commands_refused",
 };
@@ -190,11 +191,13 @@ static void print(struct json_object *state)
 			controller = get_string(o, "controller");
 			for (j = 0, total = 0; j < json_object_array_length(array); j++) {
 				p = json_object_array_get_idx(array, j);
-				if (!strcmp(controller, get_string(p, "controller")) && !*get_string(p, "reset") &&
+				if (!strcmp(controller, get_string(p, "controller")) &&
+				    !*get_string(p, "reset") &&
 				    json_object_object_get_ex(p, "usage", &usage))
 					total += get(usage, "busy_ns");
 			}
-			printf("%s%s\n  %-20s %-8s%7s%7s%8s%7s%7s%6s%6s\n", i ? "\n" : "", controller, "PARTITION", "NODE",
+			printf("%s%s\n  %-20s %-8s%7s%7s%8s%7s%7s%6s%6s\n", i ? "\n" : "", controller,
+			       "PARTITION", "NODE",
 			       "BUSY", "SHARE", "COMMANDS", "BYTES", "HELD", "ERR", "CUT");
 		}
 		printf("  %-20.20s %-8.8s", get_string(o, "name"), get_string(o, "device"));
@@ -222,7 +225,8 @@ static struct json_object *read_state(const char *path)
 {
 	struct json_object *since = json_object_from_file(path);
 
-	if (since && get(since, "version") == VERSION && !get(since, "elapsed_ns") && !*get_string(since, "since"))
+	if (since && get(since, "version") == VERSION && !get(since, "elapsed_ns") &&
+	    !*get_string(since, "since"))
 		return since;
 	fprintf(stderr, "tenonctl: %s: %s\n", path, !since ? json_util_get_last_err() :
 		"not counters that --state or --json wrote, without --since");

@@ -53,7 +53,8 @@ static int find(const char *text, bool create, struct ctl_partition *p)
 	if (found == 1)
 		return 0;
 	if (found) {
-		fprintf(stderr, "tenonctl: %s is of several controllers: name one, as in %s/%s\n", name, p->controller,
+		fprintf(stderr, "tenonctl: %s is of several controllers: name one, as in %s/%s\n", name,
+			p->controller,
 			name);
 		return -EINVAL;
 	}
@@ -71,7 +72,7 @@ static int find(const char *text, bool create, struct ctl_partition *p)
 			fprintf(stderr, "tenonctl: which controller? as in %s/%s", controllers[0], name);
 			say_where("; there are", controllers, count);
 		} else {
-			fprintf(stderr, "tenonctl: no controller is there: is the module tenon loaded, and the device?\n"
+			fprintf(stderr, "tenonctl: no controller is there: is the module tenon loaded?\n"
 				"  for one that comes later, name its PCI address: 0000:04:00.0/%s\n", name);
 		}
 		ctl_names_free(controllers, count);
@@ -100,6 +101,8 @@ static int find_configured(const char *text, struct ctl_partition *p, unsigned i
 }
 
 /* ------------------------------------------------------------------------------ showing */
+
+static const char *const counts[] = { "contexts", "queues", "buffer_bytes", "refused_opens", "limit_hits" };
 
 static const char *state_of(const struct ctl_partition *p, char *to, size_t size)
 {
@@ -152,7 +155,6 @@ static struct json_object *holders_json(const struct ctl_partition *p)
 
 static struct json_object *partition_json(const struct ctl_partition *p)
 {
-	static const char *const counts[] = { "contexts", "queues", "buffer_bytes", "refused_opens", "limit_hits" };
 	struct json_object *o = json_object_new_object(), *settings = json_object_new_object();
 	char text[CTL_LINK_MAX];
 	unsigned int i;
@@ -178,7 +180,6 @@ static struct json_object *partition_json(const struct ctl_partition *p)
 
 static void show(const struct ctl *ctl, const struct ctl_partition *p)
 {
-	static const char *const counts[] = { "contexts", "queues", "buffer_bytes", "refused_opens", "limit_hits" };
 	char text[CTL_VALUE_MAX], human[32], *next = text, *line;
 	unsigned int i;
 
@@ -274,7 +275,8 @@ int ctl_partition_list(const struct ctl *ctl, char *const *args)
 		const struct ctl_partition *p = &all[i];
 
 		if (!i)
-			printf("%-13s %-20.20s %-8s %-9s%6s %-9s%4s %s\n", "CONTROLLER", "PARTITION", "NODE", "STATE",
+			printf("%-13s %-20.20s %-8s %-9s%6s %-9s%4s %s\n", "CONTROLLER", "PARTITION",
+			       "NODE", "STATE",
 			       "WEIGHT", "PRIORITY", "CAP%", "FOR");
 		read_setting(p, ctl_setting("weight"), weight, sizeof(weight));
 		read_setting(p, ctl_setting("priority"), priority, sizeof(priority));
@@ -315,7 +317,8 @@ void ctl_interruptible(void)
 	sigaction(SIGTERM, &action, NULL);
 }
 
-static int make_directory(const struct ctl_partition *p, const char *path, unsigned int bit, unsigned int *made)
+static int make_directory(const struct ctl_partition *p, const char *path, unsigned int bit,
+			  unsigned int *made)
 {
 	if (!mkdir(path, 0755)) {
 		*made |= bit;
@@ -403,7 +406,8 @@ int ctl_partition_create(const struct ctl *ctl, char *const *args)
 	if (find(args[0], true, &p))
 		return EXIT_FAILED;
 	if (*p.config && ctl_exists(p.config)) {
-		fprintf(stderr, "tenonctl: %s/%s is there already; see tenonctl partition set\n", p.controller, p.name);
+		fprintf(stderr, "tenonctl: %s/%s is there already; see tenonctl partition set\n",
+			p.controller, p.name);
 		return EXIT_FAILED;
 	}
 	ctl_config_path(p.config, p.controller, p.name);
@@ -521,7 +525,8 @@ int ctl_partition_delete(const struct ctl *ctl, char *const *args)
 		return EXIT_FAILED;
 	if (!*p.config) {
 		fprintf(stderr, "tenonctl: %s/%s is built in; to switch it off:\n"
-			"  tenonctl partition set %s/%s enable=0\n", p.controller, p.name, p.controller, p.name);
+			"  tenonctl partition set %s/%s enable=0\n", p.controller, p.name, p.controller,
+			p.name);
 		return EXIT_FAILED;
 	}
 	if (rmdir(p.config)) {
@@ -542,7 +547,8 @@ int ctl_partition_delete(const struct ctl *ctl, char *const *args)
 		ctl_json_print(o);
 	} else if (kept) {
 		printf("%s is kept from reuse; when no container has it any more:\n"
-		       "  tenonctl partition reap %s\n", p.device, p.device + strcspn(p.device, "0123456789"));
+		       "  tenonctl partition reap %s\n", p.device,
+		       p.device + strcspn(p.device, "0123456789"));
 	}
 	return EXIT_OK;
 }
@@ -559,14 +565,15 @@ int ctl_partition_recycle(const struct ctl *ctl, char *const *args)
 	if (changes[0].wanted || changes[ctl_setting_count - 1].wanted ||
 	    (!changes[ctl_setting("allow_uid") - ctl_settings].wanted &&
 	     !changes[ctl_setting("allow_cgroup") - ctl_settings].wanted)) {
-		fputs("tenonctl: recycle needs allow_uid= or allow_cgroup= of the next tenant, and no enable=\n"
-		      "or overcommit=\n", stderr);
+		fputs("tenonctl: recycle needs allow_uid= or allow_cgroup= of the next tenant, and neither\n"
+		      "enable= nor overcommit=\n", stderr);
 		return EXIT_USAGE;
 	}
 	if (find(args[0], false, &p))
 		return EXIT_FAILED;
 	if (strcmp(state_of(&p, text, sizeof(text)), "draining")) {
-		fprintf(stderr, "tenonctl: %s/%s is %s; first: tenonctl partition drain %s/%s\n", p.controller,
+		fprintf(stderr, "tenonctl: %s/%s is %s; first: tenonctl partition drain %s/%s\n",
+			p.controller,
 			p.name, text, p.controller, p.name);
 		return EXIT_FAILED;
 	}

@@ -98,7 +98,8 @@ int ctl_partition_save(const struct ctl *ctl, char *const *args)
 
 	ctl_config_path(directory, "", "");
 	if (!ctl_exists(directory)) {
-		fprintf(stderr, "tenonctl: %s isn't there: is the module tenon loaded, and configfs mounted?\n", directory);
+		fprintf(stderr, "tenonctl: %s is missing: is the module tenon loaded, configfs mounted?\n",
+			directory);
 		json_object_put(top);
 		return EXIT_FAILED;
 	}
@@ -161,7 +162,8 @@ static bool is_object(struct json_object *o, const char *what)
 }
 
 /* The settings of one partition, or with @controller of a controller. */
-static bool read_settings(struct json_object *o, const char *where, bool controller, struct ctl_change *changes)
+static bool read_settings(struct json_object *o, const char *where, bool controller,
+			  struct ctl_change *changes)
 {
 	char text[CTL_LINK_MAX], *args[] = { text, NULL };
 	const struct ctl_setting *s;
@@ -171,7 +173,8 @@ static bool read_settings(struct json_object *o, const char *where, bool control
 			continue;
 		s = ctl_setting(name);
 		if (!s || strcmp(s->name, name) || controller != (s == ctl_settings) ||
-		    !(json_object_is_type(value, json_type_int) || json_object_is_type(value, json_type_string))) {
+		    !(json_object_is_type(value, json_type_int) ||
+		      json_object_is_type(value, json_type_string))) {
 			fprintf(stderr, "tenonctl: restore: %s: not a setting: %s\n", where, name);
 			return false;
 		}
@@ -186,7 +189,8 @@ static bool read_settings(struct json_object *o, const char *where, bool control
 
 static bool safe(const char *name)
 {
-	return *name && *name != '.' && !strchr(name, '/') && strlen(name) < sizeof(((struct ctl_partition *)0)->name);
+	return *name && *name != '.' && !strchr(name, '/') &&
+		strlen(name) < sizeof(((struct ctl_partition *)0)->name);
 }
 
 /* All of it is looked at before anything is done. */
@@ -197,7 +201,8 @@ static bool check(struct json_object *top)
 
 	if (!is_object(top, "the file"))
 		return false;
-	if (!json_object_object_get_ex(top, "version", &version) || json_object_get_int64(version) != VERSION) {
+	if (!json_object_object_get_ex(top, "version", &version) ||
+	    json_object_get_int64(version) != VERSION) {
 		fprintf(stderr, "tenonctl: restore: the file isn't of version %d\n", VERSION);
 		return false;
 	}
@@ -293,7 +298,8 @@ static bool shrink(const struct ctl_partition *p, const struct ctl_change *chang
 	       !ctl_write(p->config, "memory_max", memory->value);
 }
 
-static void restore_one(struct restore *r, const struct ctl_partition *p, struct ctl_change *changes, bool shrunk)
+static void restore_one(struct restore *r, const struct ctl_partition *p, struct ctl_change *changes,
+			bool shrunk)
 {
 	unsigned int made;
 	int error;

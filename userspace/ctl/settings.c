@@ -120,7 +120,8 @@ int ctl_settings_parse(char *const *args, struct ctl_change *changes)
 		}
 		if (!parse(setting, equals + 1, change->value, sizeof(change->value))) {
 			static const char *const takes[] = { "a number", "a word", "bytes, such as 512M",
-							     "a time, such as 500us or 2ms", "percent, such as 20%" };
+							     "a time, such as 500us or 2ms",
+							     "percent, such as 20%" };
 
 			fprintf(stderr, "tenonctl: %s: it takes %s\n", *args, takes[setting->kind]);
 			return -EINVAL;
@@ -170,17 +171,18 @@ void ctl_refused(const struct ctl_partition *p, const char *what, const char *va
 		fprintf(stderr, "  %s isn't there: modprobe tenon, and if configfs isn't mounted,\n"
 			"  mount -t configfs none %s\n", root, config);
 	} else if (error == -ENOSPC && !strcmp(what, "enable")) {
-		fputs("  no number for a node is left (tenonctl partition reap --all gives back those of ended\n"
-		      "  partitions), or memory_max of all is more than the device has (see overcommit)\n", stderr);
+		fputs("  no number for a node is left (tenonctl partition reap --all gives back those that\n"
+		      "  ended), or memory_max of all is more than the device has (see overcommit)\n",
+		      stderr);
 	} else if (error == -ENOSPC) {
-		fprintf(stderr, "  all memory_max together would be more than the device has: lower others, or\n"
+		fprintf(stderr, "  all memory_max together are more than the device has: lower others, or\n"
 			"  tenonctl partition set %s overcommit=1\n", p->controller);
 	} else if (error == -ENOENT && !strcmp(what, "allow_cgroup")) {
 		fputs("  there is no such cgroup v2: it is a path below /sys/fs/cgroup, such as\n"
 		      "  /machine.slice, and must be there first\n", stderr);
 	} else if (error == -EINVAL && !strcmp(what, "mkdir")) {
-		fputs("  a name is of letters, digits and ._- , begins with a letter or digit and has at most\n"
-		      "  31; a controller is a PCI address such as 0000:04:00.0\n", stderr);
+		fputs("  a name is of letters, digits and ._- , begins with one of the first and has at\n"
+		      "  most 31; a controller is a PCI address such as 0000:04:00.0\n", stderr);
 	} else if (error == -EINVAL && range(what)) {
 		fprintf(stderr, "  it takes %s\n", range(what));
 	} else if (error == -EIO) {
@@ -209,7 +211,8 @@ void ctl_settings_undo(const struct ctl_partition *p, struct ctl_change *changes
 			continue;
 		error = ctl_write(directory(p, change, path), change->setting->name, change->before);
 		if (error)
-			fprintf(stderr, "tenonctl: %s/%s: %s can't be put back to %s: %s\n", p->controller, p->name,
+			fprintf(stderr, "tenonctl: %s/%s: %s can't be put back to %s: %s\n", p->controller,
+				p->name,
 				change->setting->name, change->before, strerror(-error));
 		change->written = false;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tenonctl: reading and writing attributes of configfs and sysfs; which partitions and controllers there are. */
+/* tenonctl: attributes of configfs and sysfs; which partitions and controllers there are. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -3,8 +3,8 @@
  * tenonctl top: what partitions and the contexts in them use now. A frame is lines of text; curses only shows
  * them again and again, with keys.
  *
- * Contexts are found as any user of a DRM device is: by the fdinfo of open files, of those processes whose files
- * the caller may look at, with the pids of the /proc that is seen from here.
+ * Contexts are found as any user of a DRM device is: by the fdinfo of open files, of those processes
+ * whose files the caller may look at, with the pids of the /proc that is seen from here.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -111,7 +111,10 @@ static void device_of(const char *fd, char *to, size_t size)
 		snprintf(to, size, "%.31s", link + strlen(CTL_NODE_DIR "/"));
 }
 
-/* A context, if the file is one of the driver's, and not seen before: descriptors are duplicated and passed on. */
+/*
+ * A context, if the file is one of the driver's, and not seen before: descriptors are duplicated
+ * and passed on.
+ */
 static void context(struct sample *s, size_t first, const char *process, const char *fd, const char *device,
 		    unsigned int pid)
 {
@@ -141,7 +144,8 @@ static void context(struct sample *s, size_t first, const char *process, const c
 		else if (!strncmp(line, "drm-engine-", 11) && strncmp(line, "drm-engine-capacity-", 20))
 			busy += strtoull(value, NULL, 10);
 		else if (!strncmp(line, "drm-total-", 10))
-			memory += strtoull(value, &value, 10) << (strstr(value, "KiB") ? 10 : strstr(value, "MiB") ? 20 : 0);
+			memory += strtoull(value, NULL, 10) << (strstr(value, "KiB") ? 10 :
+								strstr(value, "MiB") ? 20 : 0);
 	}
 	if (!ours)
 		return;
@@ -186,7 +190,8 @@ static void contexts(struct sample *s)
 			ctl_path(fd, "%.400s/%.32s", fds, files[j]);
 			device_of(fd, device, sizeof(device));
 			if (*device)
-				context(s, first, process, files[j], device, (unsigned int)strtoul(pids[i], NULL, 10));
+				context(s, first, process, files[j], device,
+					(unsigned int)strtoul(pids[i], NULL, 10));
 		}
 		ctl_names_free(files, n);
 	}
@@ -217,7 +222,8 @@ static void compare(struct sample *now, const struct sample *before)
 		struct row *row = &now->rows[i];
 
 		for (j = 0; j < before->count; j++)
-			if (same(row, &before->rows[j]) && row->busy_ns >= before->rows[j].busy_ns && elapsed > 0)
+			if (same(row, &before->rows[j]) && row->busy_ns >= before->rows[j].busy_ns &&
+			    elapsed > 0)
 				row->use = (double)(row->busy_ns - before->rows[j].busy_ns) /
 					   (elapsed * (double)row->units);
 		/* The kernel reads the counters a little later than the clock is read here. */
@@ -294,14 +300,16 @@ static void draw(struct frame *f, const struct sample *s, size_t first)
 	size_t i, j;
 
 	f->count = 0;
-	put(f, "%-22s %-8s %-8s%6s%4s%4s %4s %-*s", "PARTITION / COMMAND", "NODE/PID", "STATE", "MEMORY", "CTX", "QUE",
+	put(f, "%-22s %-8s %-8s%6s%4s%4s %4s %-*s", "PARTITION / COMMAND", "NODE/PID", "STATE", "MEMORY",
+	    "CTX", "QUE",
 	    "USE%", BAR, "");
 	for (i = 0; i < first; i++) {
 		const struct row *p = &s->rows[i];
 
 		snprintf(weight, sizeof(weight), "%" PRIu64, p->contexts);
 		put(f, "%-22.22s %-8.8s %-8.8s%6s%4.4s%4" PRIu64 " %4.0f [%s]", p->name, p->device, p->state,
-		    ctl_short_size(memory, sizeof(memory), (double)p->memory), weight, p->queues, 100 * p->use,
+		    ctl_short_size(memory, sizeof(memory), (double)p->memory), weight, p->queues,
+		    100 * p->use,
 		    bar(text, p->use));
 		for (j = first; j < s->count; j++) {
 			const struct row *c = &s->rows[j];
@@ -309,7 +317,8 @@ static void draw(struct frame *f, const struct sample *s, size_t first)
 			if (strcmp(c->device, p->device))
 				continue;
 			put(f, "  %-20.20s %-8u %-8s%6s%4s%4" PRIu64 " %4.0f [%s]", c->name, c->pid, "",
-			    c->memory ? ctl_short_size(memory, sizeof(memory), (double)c->memory) : "", "", c->queues,
+			    c->memory ? ctl_short_size(memory, sizeof(memory), (double)c->memory) : "", "",
+			    c->queues,
 			    100 * c->use, bar(text, c->use));
 		}
 	}
@@ -387,7 +396,8 @@ static void paint(const struct sample *s, size_t first, uint64_t interval, const
 	for (i = 1; i < (int)f.count && i < rows - 1; i++)
 		mvaddnstr(i, 0, f.lines[i], COLS);
 	/* The last line tells what isn't shown, too. */
-	mvprintw(rows - 1, 0, "sorted by %s (b n m), every %.1f s (+ -), q ends", key, (double)interval / 1e9);
+	mvprintw(rows - 1, 0, "sorted by %s (b n m), every %.1f s (+ -), q ends", key,
+		 (double)interval / 1e9);
 	if ((int)f.count > rows - 1)
 		printw("; %d more", (int)f.count - (rows - 1));
 	if (!first)

@@ -68,8 +68,8 @@ int tenon_devices_in(const char *directory, const struct transport *transport,
 }
 
 /*
- * The next path of a list, as strsep(). A colon ends one only in front of what begins another, '/' or '.', or of
- * a colon or the end: links in by-path have colons in their names.
+ * The next path of a list, as strsep(). A colon ends one only in front of what begins another, '/' or
+ * '.', or of a colon or the end: links in by-path have colons in their names.
  */
 static char *next_path(char **list)
 {
