@@ -103,7 +103,7 @@ struct ctl_change {
 
 const struct ctl_setting *ctl_setting(const char *name);
 int ctl_settings_parse(char *const *args, struct ctl_change *changes);
-int ctl_settings_write(const struct ctl_partition *p, struct ctl_change *changes, bool quiet);
+int ctl_settings_write(const struct ctl_partition *p, struct ctl_change *changes, bool again);
 void ctl_settings_undo(const struct ctl_partition *p, struct ctl_change *changes);
 void ctl_refused(const struct ctl_partition *p, const char *what, const char *value, int error);
 

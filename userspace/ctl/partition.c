@@ -419,7 +419,7 @@ int ctl_partition_create(const struct ctl *ctl, char *const *args)
 	ctl_interruptible();
 	if (ctl_partition_make(&p, &made))
 		return EXIT_FAILED;
-	error = ctl_settings_write(&p, changes, false);
+	error = ctl_settings_write(&p, changes, true);
 	if (error >= 0) {
 		error = 0;
 		if (!strcmp(enable->value, "1"))
@@ -472,7 +472,7 @@ int ctl_partition_set(const struct ctl *ctl, char *const *args)
 	}
 	if (error)
 		return EXIT_FAILED;
-	error = ctl_settings_write(&p, changes, false);
+	error = ctl_settings_write(&p, changes, true);
 	if (error < 0) {
 		ctl_partition_unmake(&p, made);
 		fputs("tenonctl: nothing was changed\n", stderr);
@@ -577,7 +577,7 @@ int ctl_partition_recycle(const struct ctl *ctl, char *const *args)
 			p.name, text, p.controller, p.name);
 		return EXIT_FAILED;
 	}
-	if (ctl_settings_write(&p, changes, false) < 0)
+	if (ctl_settings_write(&p, changes, true) < 0)
 		return EXIT_FAILED;
 	error = ctl_write(p.config, "recycle", "1");
 	if (!error)

@@ -218,8 +218,11 @@ void ctl_settings_undo(const struct ctl_partition *p, struct ctl_change *changes
 	}
 }
 
-/* All that are wanted and differ, or, with an error that was told, none. The number of those written. */
-int ctl_settings_write(const struct ctl_partition *p, struct ctl_change *changes, bool quiet)
+/*
+ * All that are wanted and differ, or, with an error that was told, none. The number of those written. @again: a
+ * cgroup's path is written though it is there: the kernel looked it up then, and it may be another one by now.
+ */
+int ctl_settings_write(const struct ctl_partition *p, struct ctl_change *changes, bool again)
 {
 	char path[CTL_PATH_MAX];
 	int error, count = 0;
@@ -232,13 +235,13 @@ int ctl_settings_write(const struct ctl_partition *p, struct ctl_change *changes
 			continue;
 		directory(p, change, path);
 		error = ctl_read(path, change->setting->name, change->before, sizeof(change->before));
-		if (!error && !strcmp(change->before, change->value))
+		if (!error && !strcmp(change->before, change->value) &&
+		    !(again && *change->value && !strcmp(change->setting->name, "allow_cgroup")))
 			continue;
 		if (!error)
 			error = ctl_write(path, change->setting->name, change->value);
 		if (error) {
-			if (!quiet)
-				ctl_refused(p, change->setting->name, change->value, error);
+			ctl_refused(p, change->setting->name, change->value, error);
 			ctl_settings_undo(p, changes);
 			return error;
 		}
