@@ -129,7 +129,7 @@ int tenon_buffer_create_ioctl(struct drm_device *drm, void *data, struct drm_fil
 	if (args->size > max)
 		return tenon_context_limit(x, -ENOMEM, args->size, max);
 	shmem = drm_gem_shmem_create(drm, PAGE_ALIGN(args->size));
-	/* ENOSPC is shmem's word for an inode that there is no memory for; tenants are told of limits by it. */
+	/* ENOSPC is what shmem says if there is no memory for an inode; tenants are told of limits by it. */
 	if (IS_ERR(shmem))
 		return shmem == ERR_PTR(-ENOSPC) ? -ENOMEM : PTR_ERR(shmem);
 	ret = charge(x, &shmem->base);
