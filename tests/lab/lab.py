@@ -19,7 +19,7 @@ GUEST = f'{SRC}/tests/lab/guest'
 TESTS = ['load', 'refuse', 'node', 'unplug', 'vfio', 'msi',
          'basic', 'doorbells', 'hostile-ioctls', 'isolation',
          'death', 'faults', 'resets', 'unproven', 'crash',
-         'partitions', 'events', 'meter',
+         'partitions', 'events', 'meter', 'operator',
          'splat', 'kunit', 'library', 'udev',
          'rounds-killed', 'rounds-unbound', 'rounds-removed', 'rounds-reset', 'rounds-unplugged', 'rounds-loaded',
          'rounds-partitions']
