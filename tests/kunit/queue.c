@@ -11,14 +11,31 @@
 
 #define LAPS 6
 
+static void free_partition(struct device *dev)
+{
+	kfree(container_of(dev, struct tenon_partition, aux.dev));
+}
+
 static struct tenon_queue *make(struct kunit *test, u32 entries)
 {
+	struct tenon_controller *c = kunit_kzalloc(test, sizeof(*c), GFP_KERNEL);
 	struct tenon_context *x = kunit_kzalloc(test, sizeof(*x), GFP_KERNEL);
+	struct tenon_partition *p = kzalloc(sizeof(*p), GFP_KERNEL);
 	struct tenon_queue *q;
 
+	KUNIT_ASSERT_NOT_NULL(test, c);
 	KUNIT_ASSERT_NOT_NULL(test, x);
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	c->node = NUMA_NO_NODE;
+	p->settings.pinned_max = S64_MAX;
+	p->aux.dev.release = free_partition;
+	device_initialize(&p->aux.dev);
+	x->controller = c;
+	x->partition = p;
 	q = queue_alloc(x, entries);
-	KUNIT_ASSERT_NOT_NULL(test, q);
+	/* What is left is the queue's. */
+	tenon_partition_put(p);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, q);
 	return q;
 }
 
