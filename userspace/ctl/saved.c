@@ -167,8 +167,12 @@ static bool read_settings(struct json_object *o, const char *where, bool control
 {
 	char text[CTL_LINK_MAX], *args[] = { text, NULL };
 	const struct ctl_setting *s;
+	struct json_object_iter at;
 
-	json_object_object_foreach(o, name, value) {
+	json_object_object_foreachC(o, at) {
+		struct json_object *value = at.val;
+		const char *name = at.key;
+
 		if (controller && !strcmp(name, "partitions"))
 			continue;
 		s = ctl_setting(name);
@@ -198,6 +202,7 @@ static bool check(struct json_object *top)
 {
 	struct ctl_change changes[CTL_CHANGES_MAX];
 	struct json_object *version, *controllers, *partitions;
+	struct json_object_iter outer, inner;
 
 	if (!is_object(top, "the file"))
 		return false;
@@ -212,7 +217,10 @@ static bool check(struct json_object *top)
 	}
 	if (!is_object(controllers, "controllers"))
 		return false;
-	json_object_object_foreach(controllers, id, controller) {
+	json_object_object_foreachC(controllers, outer) {
+		struct json_object *controller = outer.val;
+		const char *id = outer.key;
+
 		memset(changes, 0, sizeof(changes));
 		if (!safe(id) || !is_object(controller, id) || !read_settings(controller, id, true, changes))
 			return false;
@@ -220,7 +228,10 @@ static bool check(struct json_object *top)
 			continue;
 		if (!is_object(partitions, "partitions"))
 			return false;
-		json_object_object_foreach(partitions, name, partition) {
+		json_object_object_foreachC(partitions, inner) {
+			struct json_object *partition = inner.val;
+			const char *name = inner.key;
+
 			memset(changes, 0, sizeof(changes));
 			if (!safe(name) || !is_object(partition, name) ||
 			    !read_settings(partition, name, false, changes))
@@ -328,11 +339,15 @@ static void restore_one(struct restore *r, const struct ctl_partition *p, struct
 static void each(struct restore *r, struct json_object *controllers, struct json_object *shrunk, int what)
 {
 	struct ctl_change changes[CTL_CHANGES_MAX];
+	struct json_object_iter outer, inner;
 	struct json_object *partitions;
 	struct ctl_partition p;
 	char text[2 * sizeof(p.name) + 2];
 
-	json_object_object_foreach(controllers, id, controller) {
+	json_object_object_foreachC(controllers, outer) {
+		struct json_object *controller = outer.val;
+		const char *id = outer.key;
+
 		if (what) {
 			settings_of(controller, true, changes);
 			named(&p, id, "");
@@ -340,7 +355,10 @@ static void each(struct restore *r, struct json_object *controllers, struct json
 		}
 		if (!json_object_object_get_ex(controller, "partitions", &partitions))
 			continue;
-		json_object_object_foreach(partitions, name, partition) {
+		json_object_object_foreachC(partitions, inner) {
+			struct json_object *partition = inner.val;
+			const char *name = inner.key;
+
 			settings_of(partition, false, changes);
 			named(&p, id, name);
 			snprintf(text, sizeof(text), "%s/%s", id, name);
