@@ -230,7 +230,7 @@ void tenon_controller_reset_begin(struct tenon_controller *c)
 	c->resets++;
 	if (c->state == TENON_LIVE && !READ_ONCE(c->cause))
 		close_books(c);
-	take_down(c, TENON_DOWN);
+	c->fenced = take_down(c, TENON_DOWN);
 }
 
 void tenon_controller_reset_end(struct tenon_controller *c)
@@ -243,8 +243,8 @@ void tenon_controller_reset_end(struct tenon_controller *c)
 		mutex_unlock(&c->lock);
 		return;
 	}
-	/* With access unproven its ids are still taken. */
-	ret = xa_empty(&c->contexts) ? bring_up(c) : -EIO;
+	/* With access unproven ids are still taken. A context that is just being made goes by itself. */
+	ret = c->fenced ? bring_up(c) : -EIO;
 	spin_lock_irqsave(&c->admin_lock, flags);
 	if (c->cause)
 		strscpy(cause, c->cause, sizeof(cause));

@@ -216,6 +216,7 @@ enum tenon_state {
  * @outstanding: a queue had something to do then
  * @cause: of the next one, NULL: somebody asks for it; under admin_lock
  * @told: that it was added, so its removal will be; of start and remove
+ * @fenced: the last reset ended all access; under lock
  * @unproven: pages that the device might still access after fence_off() failed
  */
 struct tenon_controller {
@@ -268,6 +269,7 @@ struct tenon_controller {
 
 	const char *cause;
 	bool told;
+	bool fenced;
 	atomic64_t unproven;
 };
 

@@ -29,6 +29,8 @@ PROGRAMS = {'bar': ['-m64'], 'pull': ['-m64'], 'ioctls': ['-m64', '-m32'], 'driv
             'shares': ['-m64'], 'stream': ['-m64'], 'bill': ['-m64']}
 VFIO = ['irqbypass', 'vfio', 'vfio_iommu_type1', 'vfio-pci-core', 'vfio-pci']
 
+TRIES = 24
+
 SPLAT = re.compile(r'\bBUG\b|\bWARNING\b|KASAN|KMSAN|KCSAN|UBSAN|DMA-API|DMAR:.*[Ff]ault|Oops|Call Trace|cut here|'
                    r'possible (circular|recursive)|possible .* detected|INFO: task|rcu:.*stall|Kernel panic|'
                    r'general protection|unable to handle|^ \d+ in use: |refcount_t:|list_(add|del) corruption|Bad page|'
@@ -163,13 +165,13 @@ class Kernel:
         return ', and saved'
 
     def test(self, name, keep):
-        """Anew, twice at most, if QEMU says that it was what failed."""
-        for tries in range(3):
+        """Anew, if QEMU says that it was what failed: some tests it survives once in four times."""
+        for tries in range(TRIES):
             try:
                 return self.once(name, keep) + (f', QEMU failed {tries} times before' if tries else '')
             except Failure:
                 with open(f'{self.vm}/{name}.log.qemu', encoding='utf-8', errors='replace') as log:
-                    if tries == 2 or not re.search(wants(name).get('again', '$^'), log.read()):
+                    if tries == TRIES - 1 or not re.search(wants(name).get('again', '$^'), log.read()):
                         raise
         return None
 
