@@ -380,6 +380,7 @@ TEST_F(shares, deleted)
 	chmod(node_of("a"), 0666);
 	node_path = node_of("a");
 	ASSERT_TRUE(bystander_start(&bystander));
+	ASSERT_TRUE(bystander_goes_on(&bystander, 1));
 	number = number_of("b");
 	snprintf(name, sizeof(name), "/dev/accel/accel%d", number);
 	fd = open(name, O_RDWR);
