@@ -632,7 +632,7 @@ TEST_F(shares, limits)
 	close(fd[0]);
 	close(fd[2]);
 	EXPECT_TRUE(comes_to("a", "pinned_bytes", 0));
-	EXPECT_EQ(0, shows("a", "contexts"));
+	EXPECT_TRUE(comes_to("a", "contexts", 0));
 }
 
 #define RACERS 6
