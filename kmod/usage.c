@@ -9,7 +9,6 @@
  */
 #include <linux/device.h>
 #include <linux/dmapool.h>
-#include <linux/fs.h>
 #include <linux/kernel.h>
 #include <linux/kmemleak.h>
 #include <linux/math64.h>
@@ -572,30 +571,11 @@ void tenon_usage_fdinfo(struct tenon_context *x, struct drm_printer *printer)
 
 /* ---------------------------------------------------------------------------- the final record */
 
-#define BOOT_ID		"/proc/sys/kernel/random/boot_id"
-#define BOOT_ID_BYTES	36
-
-/* No symbol of the kernel's tells it. */
-static void read_boot_id(char *id)
-{
-	struct file *file = filp_open(BOOT_ID, O_RDONLY, 0);
-	loff_t at = 0;
-
-	strscpy(id, "unknown", BOOT_ID_BYTES + 1);
-	if (IS_ERR(file))
-		return;
-	if (kernel_read(file, id, BOOT_ID_BYTES, &at) == BOOT_ID_BYTES)
-		id[BOOT_ID_BYTES] = '\0';
-	else
-		strscpy(id, "unknown", BOOT_ID_BYTES + 1);
-	filp_close(file, NULL);
-}
-
 /* A partition's last context has ended. */
 void tenon_usage_final(struct tenon_partition *p)
 {
 	struct tenon_controller *c = p->controller;
-	char serial[4 * sizeof(c->identify.serial) + 1], boot[BOOT_ID_BYTES + 1];
+	char serial[4 * sizeof(c->identify.serial) + 1];
 	struct tenon_books *copy;
 	unsigned int i;
 	char *values;
@@ -605,15 +585,14 @@ void tenon_usage_final(struct tenon_partition *p)
 	values = (char *)get_zeroed_page(GFP_KERNEL);
 	if (copy && values) {
 		books_copy(c, &p->books, copy);
-		read_boot_id(boot);
 		tenon_event_value(serial, sizeof(serial), c->identify.serial);
 		for (i = 0; i < ARRAY_SIZE(counters); i++)
 			n += scnprintf(values + n, PAGE_SIZE - n, " %s=%llu", counters[i].name,
 				       counter(&copy->sum, counters[i].at));
 		n += scnprintf(values + n, PAGE_SIZE - n, " memory_byte_seconds=%llu cut_ns=%llu",
 			       memory_byte_seconds(p), copy->cut_ns);
-		tenon_event(TENON_EVENT_USAGE, c, p, "boot=%s serial=%s epoch=%u from=%llu to=%llu%s",
-			    boot, serial, p->epoch, p->since, ktime_get_boottime_ns(), values);
+		tenon_event(TENON_EVENT_USAGE, c, p, "serial=%s epoch=%u from=%llu to=%llu%s",
+			    serial, p->epoch, p->since, ktime_get_boottime_ns(), values);
 	}
 	free_page((unsigned long)values);
 	kfree(copy);

@@ -74,6 +74,7 @@ void ctl_path(char *to, const char *format, ...) __attribute__((format(printf, 2
 void ctl_config_path(char *to, const char *controller, const char *name);
 int ctl_read(const char *directory, const char *name, char *to, size_t size);
 uint64_t ctl_read_number(const char *directory, const char *name);
+void ctl_boot_id(char *to, size_t size);
 int ctl_write(const char *directory, const char *name, const char *value);
 bool ctl_exists(const char *path);
 int ctl_names(const char *directory, char ***names);

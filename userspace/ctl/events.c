@@ -66,7 +66,9 @@ static void pair(struct json_object *o, char *word)
 
 static void print(const struct ctl *ctl, uint64_t seq, uint64_t time_ns, const char *type, char *rest)
 {
-	char when[64], *word, *controller = NULL, *partition = NULL;
+	/* A bill is kept longer than the kernel's clock runs. */
+	bool bill = !strcmp(type, "usage");
+	char when[64], boot[64], *word, *controller = NULL, *partition = NULL;
 	struct json_object *o;
 
 	if (ctl->json) {
@@ -74,6 +76,10 @@ static void print(const struct ctl *ctl, uint64_t seq, uint64_t time_ns, const c
 		ctl_json_number(o, "seq", seq);
 		ctl_json_number(o, "time_ns", time_ns);
 		ctl_json_string(o, "type", type);
+		if (bill) {
+			ctl_boot_id(boot, sizeof(boot));
+			ctl_json_string(o, "boot", boot);
+		}
 		while ((word = strsep(&rest, " ")))
 			pair(o, word);
 		puts(json_object_to_json_string_ext(o,
@@ -94,6 +100,10 @@ static void print(const struct ctl *ctl, uint64_t seq, uint64_t time_ns, const c
 	       controller ? (int)strcspn(controller, " ") : 0, controller ? controller : "",
 	       partition ? "/" : "",
 	       partition ? (int)strcspn(partition, " ") : 0, partition ? partition : "");
+	if (bill) {
+		ctl_boot_id(boot, sizeof(boot));
+		printf(" boot=%s", boot);
+	}
 	while ((word = strsep(&rest, " ")))
 		if (*word && strncmp(word, "controller=", 11) && strncmp(word, "partition=", 10))
 			printf(" %s", word);

@@ -37,15 +37,15 @@ static struct json_object *now(void)
 {
 	struct json_object *top = json_object_new_object(), *array = json_object_new_array(), *o, *usage;
 	struct ctl_partition *all;
-	char path[CTL_PATH_MAX + 8], uuid[64], again[64];
+	char path[CTL_PATH_MAX + 8], boot[64], uuid[64], again[64];
 	struct timespec t;
 	int count, i;
 	size_t j;
 
 	clock_gettime(CLOCK_BOOTTIME, &t);
 	ctl_json_number(top, "version", VERSION);
-	ctl_read("/proc/sys/kernel/random", "boot_id", uuid, sizeof(uuid));
-	ctl_json_string(top, "boot", uuid);
+	ctl_boot_id(boot, sizeof(boot));
+	ctl_json_string(top, "boot", boot);
 	ctl_json_number(top, "time_ns", (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec);
 	count = ctl_partitions(&all);
 	for (i = 0; i < count; i++) {
@@ -196,7 +196,7 @@ static void print(struct json_object *state)
 				    json_object_object_get_ex(p, "usage", &usage))
 					total += get(usage, "busy_ns");
 			}
-			printf("%s%s\n  %-20s %-8s%7s%7s%8s%7s%7s%6s%6s\n", i ? "\n" : "", controller,
+			printf("%s%s\n  %-20s %-8s%7s%7s%9s%7s%7s%6s%6s\n", i ? "\n" : "", controller,
 			       "PARTITION", "NODE",
 			       "BUSY", "SHARE", "COMMANDS", "BYTES", "HELD", "ERR", "CUT");
 		}
@@ -210,7 +210,7 @@ static void print(struct json_object *state)
 			continue;
 		}
 		json_object_object_get_ex(o, "usage", &usage);
-		printf("%7s%6.1f%%%8s%7s%7s%6s%6s\n",
+		printf("%7s%6.1f%%%9s%7s%7s%6s%6s\n",
 		       ctl_short_time(text[0], sizeof(text[0]), (double)get(usage, "busy_ns")),
 		       total ? 100 * (double)get(usage, "busy_ns") / (double)total : 0,
 		       ctl_short_count(text[1], sizeof(text[1]), (double)sum(usage, "commands_")),

@@ -74,6 +74,12 @@ uint64_t ctl_read_number(const char *directory, const char *name)
 	return ctl_read(directory, name, text, sizeof(text)) ? 0 : strtoull(text, NULL, 10);
 }
 
+/* Which run of this host's kernel it is: empty where nobody tells. */
+void ctl_boot_id(char *to, size_t size)
+{
+	ctl_read("/proc/sys/kernel/random", "boot_id", to, size);
+}
+
 int ctl_write(const char *directory, const char *name, const char *value)
 {
 	char path[CTL_PATH_MAX], line[CTL_PATH_MAX];

@@ -386,7 +386,7 @@ TEST_F(books, end)
 
 	ASSERT_EQ(0, run_mixed(&self->c, ROUNDS));
 	put_word(address, driver, "unbind");
-	EXPECT_TRUE(told(self->events, "usage", " boot=", "busy_ns", &busy));
+	EXPECT_TRUE(told(self->events, "usage", " serial=", "busy_ns", &busy));
 	EXPECT_EQ(self->busy + (long long)self->c.busy, busy);
 	client_close(&self->c);
 	put_word(address, driver, "bind");
