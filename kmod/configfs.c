@@ -206,10 +206,20 @@ static void give_back(struct tenon_config *f, struct tenon_controller *c, struct
 
 static void end(struct tenon_config *f, struct tenon_controller *c, struct tenon_partition *p)
 {
-	if (f->dropped && is_default(f))
+	struct tenon_partition *ends = p;
+
+	if (f->dropped && is_default(f)) {
 		give_back(f, c, p);
-	else if (p && p->owner == f)
-		tenon_partition_remove(p);
+	} else {
+		/* Switched off before it was taken hold of. */
+		if (!p && is_default(f)) {
+			ends = find_default(c);
+			if (ends)
+				ends->owner = f;
+		}
+		if (ends && ends->owner == f)
+			tenon_partition_remove(ends);
+	}
 	mutex_lock(&config_lock);
 	/* It may have been let go of because the controller goes. */
 	if (f->partition == p)
@@ -527,13 +537,11 @@ static ssize_t config_enable_store(struct config_item *item, const char *page, s
 	if (!ret) {
 		f->enable = value;
 		f->error = 0;
+		queue(f);
 	}
 	mutex_unlock(&config_lock);
 	mutex_unlock(&f->lock);
-	if (ret)
-		return ret;
-	queue(f);
-	return len;
+	return ret ?: len;
 }
 CONFIGFS_ATTR(config_, enable);
 
@@ -541,8 +549,9 @@ static const char *state(struct tenon_config *f)
 {
 	if (f->partition)
 		return f->enable && !READ_ONCE(f->partition->draining) ? "active" : "draining";
+	/* It may be there until the worker gets to it. */
 	if (!f->enable)
-		return "off";
+		return is_default(f) && work_busy(&f->work) ? "draining" : "off";
 	if (!f->parent->controller)
 		return "absent";
 	/* If it is about to be made, it isn't yet. */

@@ -450,6 +450,15 @@ TEST_F(shares, default_partition)
 	EXPECT_EQ(-1, shows("default", "contexts"));
 	EXPECT_EQ(0, rmdir(at("default")));
 	EXPECT_TRUE(comes_to("default", "contexts", 0));
+	/* Switched off at once, before a worker has taken hold of it. */
+	for (unsigned int i = 0; i < 10; i++) {
+		ASSERT_EQ(0, mkdir(at("default"), 0755));
+		EXPECT_EQ(0, set("default/enable", "0"));
+		ASSERT_TRUE(becomes("default/state", "off"));
+		EXPECT_EQ(-1, shows("default", "contexts"));
+		EXPECT_EQ(0, rmdir(at("default")));
+		ASSERT_TRUE(comes_to("default", "contexts", 0));
+	}
 }
 
 TEST_F(shares, controller_goes)
