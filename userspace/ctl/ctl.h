@@ -86,6 +86,7 @@ int ctl_controllers(char ***names);
 struct ctl_setting {
 	const char *name;
 	enum { SETTING_NUMBER, SETTING_WORD, SETTING_BYTES, SETTING_TIME, SETTING_PERCENT } kind;
+	const char *none;	/* what 0, or nothing, means; NULL: that */
 };
 
 /* In the order in which they are written; enable, the last, makes a partition of them. */

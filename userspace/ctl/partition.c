@@ -198,12 +198,16 @@ static void show(const struct ctl *ctl, const struct ctl_partition *p)
 
 		if (read_setting(p, s, text, sizeof(text)))
 			continue;
-		if (s->kind == SETTING_BYTES && *text != '0')
+		if (s->none && (!*text || !strcmp(text, "0")))
+			strcpy(text, s->none);
+		else if (s->kind == SETTING_BYTES)
 			strcpy(text, ctl_size(human, sizeof(human), strtoull(text, NULL, 10)));
-		if (s->kind == SETTING_TIME && *text != '0')
+		else if (s->kind == SETTING_TIME)
 			strcpy(text, ctl_time(human, sizeof(human), 1000 * strtoull(text, NULL, 10)));
-		printf("  %-18s%s%s\n", s->name, *text ? text : "-",
-		       s->kind == SETTING_PERCENT && *text != '0' ? " %" : "");
+		else if (s->kind == SETTING_PERCENT)
+			strcat(text, " %");
+		/* A time says its unit itself. */
+		printf("  %-18.*s%s\n", (int)strlen(s->name) - (s->kind == SETTING_TIME ? 3 : 0), s->name, text);
 	}
 	for (i = 0; *p->sysfs && i < sizeof(counts) / sizeof(counts[0]); i++)
 		printf("  %-18s%" PRIu64 "\n", counts[i], ctl_read_number(p->sysfs, counts[i]));

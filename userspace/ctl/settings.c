@@ -8,20 +8,20 @@
 #include "ctl.h"
 
 const struct ctl_setting ctl_settings[] = {
-	{ "overcommit", SETTING_NUMBER },	/* of a controller; all others are of a partition */
-	{ "weight", SETTING_NUMBER },
-	{ "priority", SETTING_WORD },
-	{ "quantum_us", SETTING_TIME },
-	{ "max_command_us", SETTING_TIME },
-	{ "busy_max", SETTING_PERCENT },
-	{ "busy_period_us", SETTING_TIME },
-	{ "memory_max", SETTING_BYTES },
-	{ "pinned_max", SETTING_BYTES },
-	{ "queues_max", SETTING_NUMBER },
-	{ "contexts_max", SETTING_NUMBER },
-	{ "allow_uid", SETTING_WORD },
-	{ "allow_cgroup", SETTING_WORD },
-	{ "enable", SETTING_NUMBER },
+	{ "overcommit", SETTING_NUMBER, NULL },	/* of a controller; all others are of a partition */
+	{ "weight", SETTING_NUMBER, NULL },
+	{ "priority", SETTING_WORD, NULL },
+	{ "quantum_us", SETTING_TIME, "the device's own" },
+	{ "max_command_us", SETTING_TIME, "no limit" },
+	{ "busy_max", SETTING_PERCENT, "no cap" },
+	{ "busy_period_us", SETTING_TIME, NULL },
+	{ "memory_max", SETTING_BYTES, "no limit but the device's" },
+	{ "pinned_max", SETTING_BYTES, NULL },
+	{ "queues_max", SETTING_NUMBER, NULL },
+	{ "contexts_max", SETTING_NUMBER, NULL },
+	{ "allow_uid", SETTING_WORD, NULL },
+	{ "allow_cgroup", SETTING_WORD, "any" },
+	{ "enable", SETTING_NUMBER, NULL },
 };
 const unsigned int ctl_setting_count = sizeof(ctl_settings) / sizeof(ctl_settings[0]);
 
