@@ -295,8 +295,10 @@ static void status_dead(struct tenon_context *x, struct tdi_context_status *stat
 
 	memset(status, 0, sizeof(*status));
 	xa_for_each(&x->queues, id, q) {
-		if (q->listed && count < TDI_CONTEXT_QUEUES)
+		if (q->listed && count < TDI_CONTEXT_QUEUES) {
+			status->queue[count].reason = x->reason;
 			tenon_queue_status(q, &status->queue[count++]);
+		}
 	}
 	status->queues = cpu_to_le32(count);
 }
@@ -372,7 +374,7 @@ static void context_destroy(struct tenon_context *x)
 	}
 }
 
-/* Its partition ends: like a file that is closed, but its tenants must be told. Under lock. */
+/* It ends before its file is closed, so its tenants must be told. Under lock. */
 void tenon_context_delete(struct tenon_context *x)
 {
 	struct tenon_queue *q;
@@ -384,6 +386,29 @@ void tenon_context_delete(struct tenon_context *x)
 		tenon_queue_kill(q);
 	x->controller->ops->flush(x->controller);
 	context_destroy(x);
+}
+
+static void context_stop(struct work_struct *work)
+{
+	struct tenon_context *x = container_of(work, struct tenon_context, stop);
+
+	mutex_lock(&x->lock);
+	if (x->state == TENON_CONTEXT_LIVE)
+		x->reason = TDI_STOP_HANG;
+	tenon_context_delete(x);
+	mutex_unlock(&x->lock);
+	tenon_context_put(x);
+}
+
+/*
+ * The device has stopped it, for a command that didn't yield [CMD-25]; its partition goes on. For one that is in the
+ * controller's table, under the table's lock.
+ */
+void tenon_context_stop(struct tenon_context *x)
+{
+	kref_get(&x->ref);
+	if (!queue_work(tenon_wq, &x->stop))
+		tenon_context_put(x);	/* not the last: the table has one */
 }
 
 /* The file is gone, so nobody can name the context any more. */
@@ -427,6 +452,7 @@ int tenon_context_open(struct drm_device *drm, struct drm_file *file)
 	xa_init(&x->queues);
 	xa_init_flags(&x->maps, XA_FLAGS_ALLOC);
 	x->map_lap = 1;
+	INIT_WORK(&x->stop, context_stop);
 	INIT_WORK(&x->release, context_release);
 	file->driver_priv = x;
 	return 0;

@@ -354,8 +354,8 @@ again:
 
 /* ------------------------------------------------------------------------------------ events */
 
-/* A context was stopped, by its own fault or by the device's. Which ids there are is for us to know. */
-static void context_stopped(struct tenon_controller *c, u32 id, enum tenon_event_type type)
+/* A context has failed, by its own fault or by the device's. Which ids there are is for us to know. */
+static void context_failed(struct tenon_controller *c, u32 id, enum tenon_event_type type)
 {
 	struct tenon_context *x;
 
@@ -364,6 +364,8 @@ static void context_stopped(struct tenon_controller *c, u32 id, enum tenon_event
 	/* Its partition is there while it is in the table. */
 	if (x)
 		tenon_event(type, c, x->partition, "context=%u", id);
+	if (x && type == TENON_EVENT_HANG)
+		tenon_context_stop(x);
 	xa_unlock(&c->contexts);
 }
 
@@ -383,8 +385,8 @@ void tenon_controller_event(struct tenon_controller *c, const struct tdi_event *
 	case TDI_EVENT_HANG:
 		dev_warn_ratelimited(c->dev, "context %u: %s\n", id,
 				     le16_to_cpu(event->type) == TDI_EVENT_HANG ? "hang" : "fault");
-		context_stopped(c, id, le16_to_cpu(event->type) == TDI_EVENT_HANG ? TENON_EVENT_HANG :
-										    TENON_EVENT_FAULT);
+		context_failed(c, id, le16_to_cpu(event->type) == TDI_EVENT_HANG ? TENON_EVENT_HANG :
+										   TENON_EVENT_FAULT);
 		break;
 	case TDI_EVENT_THERMAL:
 		dev_warn_ratelimited(c->dev, "too hot\n");

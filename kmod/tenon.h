@@ -567,6 +567,8 @@ struct tenon_context {
 	struct tenon_books books;
 	struct tdi_usage *last;
 	dma_addr_t last_dma;
+	u8 reason;		/* enum tdi_stop_reason: why the device stopped it */
+	struct work_struct stop;
 	struct work_struct release;
 };
 
@@ -583,6 +585,7 @@ int tenon_context_refuse(struct tenon_context *x, int error, u64 needed, u64 all
 int tenon_context_limit(struct tenon_context *x, int error, u64 needed, u64 allowed);
 bool tenon_context_recycled(const struct tenon_context *x);
 void tenon_context_delete(struct tenon_context *x);
+void tenon_context_stop(struct tenon_context *x);
 int tenon_context_status_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* ------------------------------------------------------------------------------------- usage */

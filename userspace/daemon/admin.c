@@ -292,6 +292,8 @@ static int queue_create(struct admin *admin)
 	/* The tail is read as if a doorbell had rung. [QUE-9] */
 	if (!MUTANT(create_tail))
 		tn_queue_activate(queue, tn_device_now(device));
+	if (context->stopped && !MUTANT(stop_later))
+		tn_context_stop(context, tn_device_now(device));
 	tn_context_release(context);
 	return TDI_AS_OK;
 }

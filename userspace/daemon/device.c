@@ -45,15 +45,23 @@ void tn_device_wake(struct tn_device *device)
 		abort();
 }
 
-void tn_context_hold(struct tn_context *context)
+/* Those that run its queues come to the boundary. */
+static void context_interrupt(struct tn_context *context)
 {
 	struct tn_device *device = context->device;
 	uint32_t i;
 
-	context->holds++;
 	for (i = 0; i < device->options.workers; i++)
 		if (device->worker[i].context == context)
 			__atomic_store_n(&device->worker[i].interrupt, 1, __ATOMIC_RELAXED);
+}
+
+void tn_context_hold(struct tn_context *context)
+{
+	struct tn_device *device = context->device;
+
+	context->holds++;
+	context_interrupt(context);
 	while (context->running)
 		pthread_cond_wait(&device->boundary, &device->lock);
 }
@@ -63,6 +71,23 @@ void tn_context_release(struct tn_context *context)
 	context->holds--;
 	if (!context->holds && !tn_list_empty(&context->active))
 		tn_device_wake(context->device);
+}
+
+void tn_context_stop(struct tn_context *context, uint64_t now)
+{
+	struct tn_list *node;
+
+	/* Once; and before the host can hear of it no queue is made there that runs. [CMD-25] */
+	if (!context->stopped)
+		tn_latch_set(context->device, &context->hang, 0, now);
+	context->stopped = true;
+	context_interrupt(context);
+	for (node = context->queues.next; node != &context->queues; node = node->next) {
+		struct tn_queue *queue = tn_entry(node, struct tn_queue, member);
+
+		if (queue->state == TDI_QUEUE_RUNNING && !queue->running && !MUTANT(stop_context))
+			tn_queue_stop(queue, TDI_STOP_HANG, now);
+	}
 }
 
 void tn_device_freeze(struct tn_device *device)

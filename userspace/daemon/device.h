@@ -131,6 +131,7 @@ struct tn_context {
 	uint32_t queue_count;
 	uint32_t running;		/* workers in it */
 	uint32_t holds;			/* no worker may enter while not 0 */
+	bool stopped;			/* a command of it didn't yield: no queue of it runs again */
 	struct tdi_usage usage;		/* of queues that are gone */
 	struct tn_latch fault, hang;
 	/* arbiter */
@@ -168,7 +169,7 @@ struct tn_queue {
 	uint32_t tail;			/* the producer's, as last read */
 	uint32_t noticed;		/* completed sequence at the last look at W */
 	bool begun;			/* exec is the command with index done */
-	bool unyielding;		/* it keeps its execution unit; no command of this engine does */
+	bool unyielding;		/* it keeps its execution unit; nothing that this engine runs does */
 	bool chain_failed;		/* the command before ended its LINK chain */
 	uint64_t ready_at;		/* when the device could have begun the next command */
 	uint64_t charged_ns;		/* of the command under way */
@@ -240,7 +241,12 @@ void tn_identify(const struct tn_device *device, struct tdi_identify *identify);
 /* Keep workers out of a context until tn_context_release(); called with the lock, which it may drop. */
 void tn_context_hold(struct tn_context *context);
 void tn_context_release(struct tn_context *context);
-/* The same for all contexts; takes the lock and keeps it. What a space holds may be changed in between. */
+/*
+ * A command of it didn't yield. Its queues stop, but for those that a worker has: called again when it ends its
+ * turn.
+ */
+void tn_context_stop(struct tn_context *context, uint64_t now);
+/* Hold all contexts; takes the lock and keeps it. What a space holds may be changed in between. */
 void tn_device_freeze(struct tn_device *device);
 void tn_device_thaw(struct tn_device *device);
 /* End all access to host memory, or allow it again. */

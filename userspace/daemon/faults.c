@@ -420,7 +420,7 @@ static const struct request {
 	{ "stall admin", "", "no admin command is taken", .fault = TN_FAULT_stall_admin, .count = LASTS },
 	{ "late admin", "MS", "each admin command takes so long",
 	  .fault = TN_FAULT_late_admin, .count = LASTS },
-	{ "hold", "[N]", "commands never yield: max_command_ns stops them, or an admin command",
+	{ "hold", "[N]", "EXEC commands never yield: max_command_ns stops them, or an admin command",
 	  .fault = TN_FAULT_hold, .standard = 1 },
 	{ "irq lost", "[N]", "interrupts aren't raised", .fault = TN_FAULT_irq_lost, .standard = 1 },
 	{ "irq late", "MS", "each interrupt comes so late", .fault = TN_FAULT_irq_late, .count = LASTS },

@@ -145,13 +145,15 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 
 	/* The one look at the entry: from here on only the copy counts. [CMD-1] */
 	memcpy(&exec->sqe, &queue->sq[queue->done & queue->mask], sizeof(exec->sqe));
+	if (MUTANT(tenant_weight))
+		queue->context->group->weight = 1u + exec->sqe.opcode;
 	exec->info = 0;
 	if (!MUTANT(units))
 		exec->units = 0;
 	exec->bytes_read = 0;
 	exec->bytes_written = 0;
 	queue->begun = true;
-	queue->unyielding = FAULT(hold);
+	queue->unyielding = exec->sqe.opcode == TDI_OP_EXEC && FAULT(hold);
 	queue->deadline = 0;
 	queue->charged_ns = 0;
 	queue->usage.wait_ns += waited;
@@ -174,7 +176,7 @@ int tn_queue_begin(struct tn_queue *queue, uint64_t now)
 
 		tenon_ring_complete(&queue->cq[queue->done & queue->mask], &early, queue->done + 1);
 	}
-	return tn_exec_begin(&queue->context->table, exec);
+	return queue->unyielding ? TN_MORE : tn_exec_begin(&queue->context->table, exec);
 }
 
 /* Where tdi_usage counts a command. The opcode may be anything, also of one that was never looked at. */
@@ -235,8 +237,6 @@ void tn_queue_complete(struct tn_queue *queue, int status, uint64_t now)
 	queue->noticed = queue->done;
 	if (status == TDI_SC_DEVICE && !MUTANT(fault_event))
 		tn_latch_set(device, &queue->context->fault, 0, now);
-	if (status == TDI_SC_COMMAND_TIME)
-		tn_latch_set(device, &queue->context->hang, 0, now);
 }
 
 void tn_queue_end_current(struct tn_queue *queue, int status, uint64_t now)

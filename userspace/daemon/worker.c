@@ -88,7 +88,7 @@ static int hold(struct tn_worker *worker, struct tn_queue *queue)
 	while (!__atomic_load_n(&worker->interrupt, __ATOMIC_RELAXED)) {
 		uint64_t ran = queue->charged_ns + tn_device_now(device) - begin;
 
-		if (worker->max_command_ns && ran >= worker->max_command_ns)
+		if (worker->max_command_ns && ran >= worker->max_command_ns && !MUTANT(command_time))
 			return TDI_SC_COMMAND_TIME;
 		usleep(100);
 		spend(device, TN_VIRTUAL_COMMAND_NS);
@@ -123,7 +123,7 @@ static int run(struct tn_worker *worker, struct tn_queue *queue, uint64_t quantu
 			return status;
 		if (status != TN_MORE)
 			tn_queue_complete(queue, status == TN_SIGNALED ? TDI_SC_OK : status, now);
-		if (status == TN_SIGNALED)
+		if (status == TN_SIGNALED || status == TDI_SC_COMMAND_TIME)
 			return status;
 		if (__atomic_load_n(&worker->interrupt, __ATOMIC_RELAXED) ||
 		    (now - start >= quantum && !MUTANT(quantum)))
@@ -174,6 +174,10 @@ static void turn(struct tn_worker *worker, struct tn_queue *queue)
 		tn_queue_park(queue, tn_device_now(device));
 	else if (status == TN_SIGNALED && !MUTANT(signal_wakes))
 		signaled(queue, tn_device_now(device));
+	if (status == TDI_SC_COMMAND_TIME && MUTANT(stop_other))
+		tn_context_stop(device->context[context->id ^ 1], tn_device_now(device));
+	else if (status == TDI_SC_COMMAND_TIME || context->stopped)
+		tn_context_stop(context, tn_device_now(device));
 	if (context->holds && !context->running)
 		pthread_cond_broadcast(&device->boundary);
 }

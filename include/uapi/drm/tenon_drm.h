@@ -18,7 +18,8 @@
  * CONTEXT_STATUS and QUERY of USAGE):
  *
  *  * ENODEV: the device is unplugged
- *  * EIO: the context is dead: its device failed or was reset. What was submitted has ended; open a new one
+ *  * EIO: the context is dead: its device failed or was reset, or stopped it for a command that ran too long.
+ *    What was submitted has ended; open a new one
  *  * ETIMEDOUT: the device didn't answer; it is being reset, and this context is dead
  *  * EPROTO: the device refused what it shouldn't have, or its answer makes no sense
  *  * EINTR: a fatal signal came while the device was at it; what the call was to end ends with the context
@@ -256,7 +257,7 @@ struct drm_tenon_queue_wait {
  * @needed: in: 0; out: what the last call that was refused for a limit would have led to
  * @allowed: in: 0; out: and the limit
  *
- * Of a dead context the queues are told as the kernel knows them.
+ * Of a dead context the queues are told as the kernel knows them; reason TDI_STOP_HANG: the device stopped it.
  */
 struct drm_tenon_context_status {
 	__u64 pointer;

@@ -262,7 +262,7 @@ enum tdi_status {
 	/* ended on the way; effects may be partial */
 	TDI_SC_ABORTED		= 0x30,
 	TDI_SC_TIMEOUT		= 0x31,	/* WAIT: timeout_ns passed; nothing was changed */
-	TDI_SC_COMMAND_TIME	= 0x32,	/* ran longer than max_command_ns */
+	TDI_SC_COMMAND_TIME	= 0x32,	/* ran longer than max_command_ns; stops its context */
 	TDI_SC_INDEX_RANGE	= 0x33,	/* a gathered index lies outside its axis; info: its position */
 	TDI_SC_BUFFER_LOST	= 0x34,	/* device memory that did not survive a reset */
 	TDI_SC_DEVICE		= 0x3f,	/* the device failed */
@@ -651,10 +651,10 @@ enum tdi_event_type {
 	TDI_EVENT_NONE		= 0,
 	TDI_EVENT_DUE		= 1,	/* a queue has a due notice; id: queue */
 	TDI_EVENT_FAULT		= 2,	/* id: context */
-	TDI_EVENT_HANG		= 3,	/* id: context */
+	TDI_EVENT_HANG		= 3,	/* id: context; the device stopped it [CMD-25] */
 	TDI_EVENT_THERMAL	= 4,	/* controller */
 	TDI_EVENT_ERROR		= 5,	/* controller */
-	TDI_EVENT_STOPPED	= 6,	/* id: queue; the device stopped it [QUE-8] */
+	TDI_EVENT_STOPPED	= 6,	/* id: queue; the device stopped it [QUE-8, CMD-25] */
 };
 
 struct tdi_event {
@@ -739,7 +739,7 @@ struct tdi_usage {
 enum tdi_queue_state {
 	TDI_QUEUE_NONE		= 0,
 	TDI_QUEUE_RUNNING	= 1,
-	TDI_QUEUE_STOPPED	= 2,	/* [QUE-8]; only QUEUE_DESTROY follows */
+	TDI_QUEUE_STOPPED	= 2,	/* [QUE-8, CMD-25]; only QUEUE_DESTROY follows */
 };
 
 enum tdi_stop_reason {
@@ -747,6 +747,7 @@ enum tdi_stop_reason {
 	TDI_STOP_TAIL_AHEAD	= 1,	/* tail - done > depth */
 	TDI_STOP_TAIL_BEHIND	= 2,	/* tail - done < fetched - done */
 	TDI_STOP_ADDRESS	= 3,	/* the ring's pages could not be reached */
+	TDI_STOP_HANG		= 4,	/* a command of the context ended COMMAND_TIME [CMD-25] */
 };
 
 struct tdi_queue_status {

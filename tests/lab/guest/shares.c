@@ -428,6 +428,101 @@ TEST_F(shares, deleted)
 	EXPECT_EQ(number, number_of("c"));
 }
 
+/* The next of @q has ended like this, alone. */
+static bool ends(struct queue *q, unsigned int status)
+{
+	struct tdi_cqe cqe = { 0 };
+	uint32_t index = q->head;
+	int error = finish(q, &cqe);
+
+	if (!error && cqe.status == status && cqe.user_data == index && cqe.sequence == index + 1)
+		return true;
+	printf("# command %u: errno %d, status %#x, not %#x\n", index, error, cqe.status, status);
+	return false;
+}
+
+/*
+ * A command that never yields is stopped at max_command_us, and its context with it: all that was submitted has
+ * ended, CONTEXT_STATUS says why, and a new file works. Nobody else sees anything: not a tenant of the same
+ * partition, not one of another. [CMD-24, CMD-25]
+ */
+TEST_F(shares, hung)
+{
+	struct drm_tenon_context_status context;
+	struct tdi_context_status status;
+	struct bystander inside, outside;
+	struct queue q, waits;
+	struct buffer a;
+	int64_t end = now_ns() + LONG;
+	long long resets;
+	int fd;
+
+	ASSERT_TRUE(create("a"));
+	ASSERT_TRUE(create("b"));
+	resets = shows("a", "resets");
+	EXPECT_EQ(0, set("a/max_command_us", "50000"));
+	chmod(node_of("a"), 0666);
+	chmod(node_of("b"), 0666);
+	node_path = node_of("b");
+	ASSERT_TRUE(bystander_start(&outside));
+	node_path = node_of("a");
+	ASSERT_TRUE(bystander_start(&inside));
+	ASSERT_TRUE(bystander_goes_on(&outside, 1));
+	ASSERT_TRUE(bystander_goes_on(&inside, 1));
+	fd = node_open();
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, buffer_make(fd, PAGE, RW, &a));
+	ASSERT_EQ(0, queue_make(fd, 8, -1, &q));
+	ASSERT_EQ(0, queue_make(fd, 8, -1, &waits));
+	EXPECT_EQ(2, shows("a", "contexts"));
+	put_wait(&waits, a.id, 0, 1, LONG);
+	put(&waits, TDI_OP_NOP);
+	ASSERT_EQ(0, submit(&waits));
+	put_fill(&q, a.id, 8, 8, 0x21);
+	put(&q, TDI_OP_EXEC);
+	put_fill(&q, a.id, 16, 8, 0x22);
+	ASSERT_TRUE(fault("hold"));
+	ASSERT_EQ(0, submit(&q));
+
+	EXPECT_TRUE(ends(&q, TDI_SC_OK));
+	EXPECT_TRUE(ends(&q, TDI_SC_COMMAND_TIME));
+	EXPECT_TRUE(ends(&q, TDI_SC_ABORTED));
+	EXPECT_TRUE(ends(&waits, TDI_SC_ABORTED));
+	EXPECT_TRUE(ends(&waits, TDI_SC_ABORTED));
+	EXPECT_TRUE(all_bytes(a.data + 16, 0, 8));
+	do {
+		ASSERT_EQ(0, context_status(fd, &context, &status));
+	} while (!(context.flags & DRM_TENON_CONTEXT_DEAD) && now_ns() < end);
+	EXPECT_TRUE(context.flags & DRM_TENON_CONTEXT_DEAD);
+	EXPECT_EQ(2, status.queues);
+	for (unsigned int i = 0; i < 2; i++) {
+		EXPECT_EQ(TDI_QUEUE_STOPPED, status.queue[i].state);
+		EXPECT_EQ(TDI_STOP_HANG, status.queue[i].reason);
+	}
+	/* Nothing more, and what is submitted all the same ends by the kick that it asks for. */
+	EXPECT_EQ(EIO, buffer_map(&a, 0, PAGE, RW));
+	EXPECT_EQ(EIO, buffer_unmap(fd, a.id));
+	EXPECT_EQ(EIO, queue_create(fd, 8, -1, &(struct queue){ 0 }));
+	EXPECT_EQ(EIO, queue_destroy(fd, q.made.queue));
+	put(&q, TDI_OP_NOP);
+	EXPECT_EQ(0, submit(&q));
+	EXPECT_TRUE(ends(&q, TDI_SC_ABORTED));
+
+	EXPECT_TRUE(comes_to("a", "contexts", 1));
+	EXPECT_TRUE(comes_to("a", "queues", 1));
+	EXPECT_TRUE(works("a"));
+	EXPECT_TRUE(bystander_goes_on(&inside, 3));
+	EXPECT_TRUE(bystander_goes_on(&outside, 3));
+	EXPECT_TRUE(bystander_stop(&inside));
+	EXPECT_TRUE(bystander_stop(&outside));
+	EXPECT_EQ(resets, shows("a", "resets"));
+	queue_unmap(&q);
+	queue_unmap(&waits);
+	munmap(a.data, PAGE);
+	close(fd);
+	EXPECT_TRUE(comes_to("a", "pinned_bytes", 0));
+}
+
 TEST_F(shares, default_partition)
 {
 	int number;

@@ -79,6 +79,33 @@ HELPER int call(int fd, unsigned long cmd, void *arg)
 	return ioctl(fd, cmd, arg) < 0 ? errno : 0;
 }
 
+/* ---------------------------------------------------------------------------------- the host */
+
+/* The host has done it when this returns; false if it can't. */
+HELPER bool fault(const char *words)
+{
+	int line = open("/dev/ttyS1", O_RDWR | O_NOCTTY);
+	char text[256];
+	size_t have;
+	bool good;
+
+	snprintf(text, sizeof(text), "FAULT %s\n", words);
+	/* The host reads whole lines, and other processes write there, too. */
+	if (line < 0 || write(line, text, strlen(text)) != (ssize_t)strlen(text))
+		return false;
+	do {
+		for (have = 0; have < sizeof(text) - 1 && read(line, text + have, 1) == 1; have++)
+			if (text[have] == '\n')
+				break;
+		text[have] = '\0';
+	} while (have && text[0] == ' ');
+	good = !strncmp(text, "ok", 2);
+	if (!good)
+		printf("# %s: %s\n", words, text);
+	close(line);
+	return good;
+}
+
 /* ---------------------------------------------------------------------------------- the node */
 
 /* For tests of several nodes: the one that node_open() opens. */
