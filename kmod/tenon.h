@@ -542,7 +542,9 @@ enum tenon_context_state {
  * @books: of what it has used
  * @last: where the device writes its last report; as long as it may be there
  * @last_dma: its address for the device
- * @release: destroys it on the device
+ * @reason: enum tdi_stop_reason: why the device stopped it; under lock
+ * @stop: destroys it on the device, while the file is open
+ * @release: the same, when it is closed
  */
 struct tenon_context {
 	struct kref ref;
@@ -567,7 +569,7 @@ struct tenon_context {
 	struct tenon_books books;
 	struct tdi_usage *last;
 	dma_addr_t last_dma;
-	u8 reason;		/* enum tdi_stop_reason: why the device stopped it */
+	u8 reason;
 	struct work_struct stop;
 	struct work_struct release;
 };
