@@ -57,6 +57,7 @@ struct tenon_config_controller {
  * @dropped: the directory is gone
  * @enable: it is wanted
  * @error: why there is none, though it is wanted
+ * @by: who said last what is wanted; under config_lock
  * @lock: see tenon.h
  * @settings: under lock, and config_lock for those who read alone
  * @cgroup: the path that settings.allow_cgroup came from; under lock
@@ -71,6 +72,7 @@ struct tenon_config {
 	bool dropped;
 	bool enable;
 	int error;
+	struct tenon_actor by;
 	struct mutex lock;	/* see tenon.h */
 	struct tenon_settings settings;
 	char *cgroup;
@@ -158,7 +160,7 @@ static struct tenon_partition *find_default(struct tenon_controller *c)
 	return found;
 }
 
-static int make(struct tenon_config *f, struct tenon_controller *c)
+static int make(struct tenon_config *f, struct tenon_controller *c, const struct tenon_actor *by)
 {
 	struct tenon_partition *p = NULL;
 	int ret;
@@ -175,7 +177,7 @@ static int make(struct tenon_config *f, struct tenon_controller *c)
 		if (!ret)
 			p->owner = f;
 	} else {
-		ret = tenon_partition_create(c, f->item.ci_name, &f->settings, f, &p);
+		ret = tenon_partition_create(c, f->item.ci_name, &f->settings, f, by, &p);
 	}
 	if (ret)
 		return ret;
@@ -189,14 +191,15 @@ static int make(struct tenon_config *f, struct tenon_controller *c)
 }
 
 /* The built-in settings for the built-in partition. */
-static void give_back(struct tenon_config *f, struct tenon_controller *c, struct tenon_partition *p)
+static void give_back(struct tenon_config *f, struct tenon_controller *c, struct tenon_partition *p,
+		      const struct tenon_actor *by)
 {
 	struct tenon_settings s;
 
 	tenon_settings_init(&s);
 	if (!p) {
 		if (!find_default(c))
-			tenon_partition_create(c, "default", &s, NULL, &p);
+			tenon_partition_create(c, "default", &s, NULL, by, &p);
 	} else if (p->owner == f) {
 		tenon_partition_modify(p, &s);
 		tenon_partition_drain(p, false);
@@ -204,12 +207,13 @@ static void give_back(struct tenon_config *f, struct tenon_controller *c, struct
 	}
 }
 
-static void end(struct tenon_config *f, struct tenon_controller *c, struct tenon_partition *p)
+static void end(struct tenon_config *f, struct tenon_controller *c, struct tenon_partition *p,
+		const struct tenon_actor *by)
 {
 	struct tenon_partition *ends = p;
 
 	if (f->dropped && is_default(f)) {
-		give_back(f, c, p);
+		give_back(f, c, p, by);
 	} else {
 		/* Switched off before it was taken hold of. */
 		if (!p && is_default(f)) {
@@ -218,7 +222,7 @@ static void end(struct tenon_config *f, struct tenon_controller *c, struct tenon
 				ends->owner = f;
 		}
 		if (ends && ends->owner == f)
-			tenon_partition_remove(ends);
+			tenon_partition_remove(ends, by);
 	}
 	mutex_lock(&config_lock);
 	/* It may have been let go of because the controller goes. */
@@ -236,6 +240,7 @@ static void work(struct work_struct *work)
 	struct tenon_config *f = container_of(work, struct tenon_config, work);
 	struct tenon_controller *c = controller_get(f);
 	struct tenon_partition *p;
+	struct tenon_actor by;
 	bool wanted;
 	int ret;
 
@@ -244,6 +249,7 @@ static void work(struct work_struct *work)
 		mutex_lock(&c->partitions_lock);
 		mutex_lock(&config_lock);
 		wanted = f->enable && !f->dropped;
+		by = f->by;
 		p = f->partition;
 		if (p)
 			tenon_partition_get(p);
@@ -251,13 +257,13 @@ static void work(struct work_struct *work)
 		/* A controller that goes ends all of its own. */
 		if (!c->closing) {
 			if (wanted && !p) {
-				ret = make(f, c);
+				ret = make(f, c, &by);
 				WRITE_ONCE(f->error, ret);
 				if (ret)
 					dev_err(c->dev, "partition %s can't be made (%d)\n",
 						f->item.ci_name, ret);
 			} else if (!wanted) {
-				end(f, c, p);
+				end(f, c, p, &by);
 			}
 		}
 		mutex_unlock(&c->partitions_lock);
@@ -279,6 +285,13 @@ static void queue(struct tenon_config *f)
 		config_item_put(&f->item);
 		module_put(THIS_MODULE);
 	}
+}
+
+/* Under config_lock: the caller says what is wanted. */
+static void ask(struct tenon_config *f)
+{
+	f->by = (struct tenon_actor){ task_tgid_nr(current), current_uid() };
+	queue(f);
 }
 
 /* ----------------------------------------------------------------------- settings of a partition */
@@ -414,12 +427,13 @@ static ssize_t config_memory_max_store(struct config_item *item, const char *pag
 {
 	struct tenon_config *f = to_config(item);
 	struct tenon_settings s;
-	u64 value;
+	u64 value, before;
 	int ret;
 
 	if (size(page, &value))
 		return -EINVAL;
 	s = change_begin(f);
+	before = s.memory_max;
 	s.memory_max = value;
 	mutex_lock(&config_lock);
 	ret = memory_fits(f, value);
@@ -427,11 +441,15 @@ static ssize_t config_memory_max_store(struct config_item *item, const char *pag
 	if (!ret)
 		f->settings.memory_max = value;
 	mutex_unlock(&config_lock);
+	if (!ret)
+		ret = change_apply(f, &s);
 	if (ret) {
-		mutex_unlock(&f->lock);
-		return ret;
+		mutex_lock(&config_lock);
+		f->settings.memory_max = before;
+		mutex_unlock(&config_lock);
 	}
-	return change_end(f, &s, len);
+	mutex_unlock(&f->lock);
+	return ret ?: len;
 }
 CONFIGFS_ATTR(config_, memory_max);
 
@@ -537,7 +555,7 @@ static ssize_t config_enable_store(struct config_item *item, const char *page, s
 	if (!ret) {
 		f->enable = value;
 		f->error = 0;
-		queue(f);
+		ask(f);
 	}
 	mutex_unlock(&config_lock);
 	mutex_unlock(&f->lock);
@@ -767,10 +785,10 @@ static struct config_item *config_make(struct config_group *group, const char *n
 	f->enable = is_default(f);
 	mutex_lock(&config_lock);
 	list_add(&f->link, &parent->partitions);
-	mutex_unlock(&config_lock);
 	/* The default partition is there: this takes hold of it. */
 	if (f->enable)
-		queue(f);
+		ask(f);
+	mutex_unlock(&config_lock);
 	return &f->item;
 }
 
@@ -781,8 +799,8 @@ static void config_drop(struct config_group *group, struct config_item *item)
 
 	mutex_lock(&config_lock);
 	f->dropped = true;
+	ask(f);
 	mutex_unlock(&config_lock);
-	queue(f);
 	config_item_put(item);
 }
 

@@ -482,7 +482,7 @@ int tenon_controller_start(struct tenon_controller *c)
 	/* Configured ones come with a worker. */
 	if (tenon_config_bind(c)) {
 		tenon_settings_init(&s);
-		ret = tenon_partition_create(c, "default", &s, NULL, &p);
+		ret = tenon_partition_create(c, "default", &s, NULL, NULL, &p);
 	}
 	mutex_unlock(&c->partitions_lock);
 	if (ret)

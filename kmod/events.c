@@ -152,6 +152,21 @@ static bool by_task(enum tenon_event_type type)
 	}
 }
 
+/* Who brought it about, if anybody did. */
+static unsigned int event_actor(enum tenon_event_type type, const struct tenon_partition *p, char *to, size_t size)
+{
+	struct tenon_actor task;
+	const struct tenon_actor *by = NULL;
+
+	if (by_task(type)) {
+		task = (struct tenon_actor){ task_tgid_nr(current), current_uid() };
+		by = &task;
+	} else if (p && (type == TENON_EVENT_CREATE || type == TENON_EVENT_DELETE)) {
+		by = p->by;
+	}
+	return by ? scnprintf(to, size, " pid=%d uid=%u", by->pid, from_kuid(&init_user_ns, by->uid)) : 0;
+}
+
 /*
  * Something has happened to @c, or to its partition @p if that isn't NULL. What follows is "key=value ...",
  * without spaces in a value. From anywhere.
@@ -169,9 +184,7 @@ void tenon_event(enum tenon_event_type type, const struct tenon_controller *c, s
 	if (p)
 		n += scnprintf(text + n, sizeof(text) - n, " partition=%s uuid=%pUb device=accel%d", p->name,
 			       &p->uuid, p->minor);
-	if (by_task(type))
-		n += scnprintf(text + n, sizeof(text) - n, " pid=%d uid=%u", task_tgid_nr(current),
-			       from_kuid(&init_user_ns, current_uid()));
+	n += event_actor(type, p, text + n, sizeof(text) - n);
 	if (suppressed)
 		n += scnprintf(text + n, sizeof(text) - n, " suppressed=%u", suppressed);
 	n += scnprintf(text + n, sizeof(text) - n, " ");

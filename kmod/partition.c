@@ -531,9 +531,9 @@ static struct tenon_partition *partition_alloc(struct tenon_controller *c, const
 	return p;
 }
 
-/* Under partitions_lock. ENOSPC comes before anything is made. */
+/* Under partitions_lock. ENOSPC comes before anything is made. @by: NULL if it comes with its controller. */
 int tenon_partition_create(struct tenon_controller *c, const char *name, const struct tenon_settings *s,
-			   const void *owner, struct tenon_partition **result)
+			   const void *owner, const struct tenon_actor *by, struct tenon_partition **result)
 {
 	struct tenon_partition *p;
 	int ret;
@@ -560,7 +560,9 @@ int tenon_partition_create(struct tenon_controller *c, const char *name, const s
 		auxiliary_device_delete(&p->aux);
 		goto remove_group;
 	}
+	p->by = by;
 	tell_settings(TENON_EVENT_CREATE, p);
+	p->by = NULL;
 	*result = p;
 	return 0;
 
@@ -590,8 +592,9 @@ void tenon_partition_free(struct tenon_partition *p)
 }
 
 /* End one while its controller goes on. */
-void tenon_partition_remove(struct tenon_partition *p)
+void tenon_partition_remove(struct tenon_partition *p, const struct tenon_actor *by)
 {
+	p->by = by;
 	tenon_partition_close(p);
 	tenon_controller_end_contexts(p->controller, p);
 	tenon_partition_free(p);

@@ -336,6 +336,16 @@ void tenon_events_exit(void);
 /* --------------------------------------------------------------------------------- partition */
 
 /**
+ * struct tenon_actor - who asked for what a worker does
+ * @pid: in the initial namespace
+ * @uid: of the task
+ */
+struct tenon_actor {
+	pid_t pid;
+	kuid_t uid;
+};
+
+/**
  * struct tenon_settings - what an operator says of a partition
  * @weight: 1 to TDI_WEIGHT_MAX
  * @priority: enum tdi_priority
@@ -371,6 +381,7 @@ struct tenon_settings {
  * @controller: with a reference
  * @name: unique among those of the controller that aren't on their way out
  * @owner: whose settings it has, as a name only; NULL: it is as controllers start. Under partitions_lock
+ * @by: for whom a worker is making or ending it, else NULL; of the worker alone
  * @reserved: holds one of the accel minors, until @drm has it; of the maker alone
  * @group: id on the device
  * @group_generation: changes under the controller's lock while there are no contexts
@@ -404,6 +415,7 @@ struct tenon_partition {
 	struct tenon_controller *controller;
 	char name[32];
 	const void *owner;
+	const struct tenon_actor *by;
 	bool reserved;
 	u32 group;
 	u32 group_generation;
@@ -458,10 +470,10 @@ void tenon_settings_free(struct tenon_settings *s);
 
 bool tenon_partition_room(void);
 int tenon_partition_create(struct tenon_controller *c, const char *name, const struct tenon_settings *s,
-			   const void *owner, struct tenon_partition **result);
+			   const void *owner, const struct tenon_actor *by, struct tenon_partition **result);
 void tenon_partition_close(struct tenon_partition *p);
 void tenon_partition_free(struct tenon_partition *p);
-void tenon_partition_remove(struct tenon_partition *p);
+void tenon_partition_remove(struct tenon_partition *p, const struct tenon_actor *by);
 int tenon_partition_modify(struct tenon_partition *p, const struct tenon_settings *s);
 int tenon_partition_enter(struct tenon_partition *p, u32 *life);
 void tenon_partition_drain(struct tenon_partition *p, bool drain);
