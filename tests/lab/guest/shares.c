@@ -3,7 +3,11 @@
  * shares DEVICE [TEST [ROUNDS]]: an operator's side of the module in configfs, and tenants on the nodes that he makes.
  * If this fails, a tenant has more than was given to it, or reaches what belongs to the next.
  */
+#define _GNU_SOURCE
+#include <link.h>
 #include <pthread.h>
+#include <sys/auxv.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -858,6 +862,162 @@ TEST_F(shares, uids)
 	EXPECT_LE(0, fd);
 	close(fd);
 	EXPECT_EQ(2, shows("a", "refused_opens"));
+}
+
+#define NESTED_ROUNDS 100
+
+enum way { WAY_NODE, WAY_OWN_NODE, WAY_PASSED, WAYS };
+
+/* Shared with the one who is nested. */
+struct nested {
+	uint32_t ready, leave;
+	unsigned long long busy;	/* of his completions */
+	int32_t wrong, detail;
+};
+
+#define NESTED_WANT(good) do {		\
+	if (!(good)) {			\
+		n->detail = errno;	\
+		n->wrong = __LINE__;	\
+		_exit(1);		\
+	}				\
+} while (0)
+
+/* What he adds up is what his completions say. */
+static bool work_for(struct queue *q, uint32_t buffer, unsigned long long *busy)
+{
+	struct tdi_cqe cqe;
+
+	for (unsigned int i = 0; i < NESTED_ROUNDS; i++) {
+		put_fill(q, buffer, 0, PAGE, (uint8_t)i);
+		if (submit(q) || finish(q, &cqe) || cqe.status != TDI_SC_OK)
+			return false;
+		*busy += cqe.busy_ns;
+	}
+	return true;
+}
+
+/* The first process of a namespace in a namespace, under a uid of its own. The partition has room for one queue. */
+static void nested(struct nested *n, enum way way, const char *node, int number, int passed)
+{
+	struct queue q, second;
+	struct buffer a;
+	int fd;
+
+	NESTED_WANT(getpid() == 1);
+	NESTED_WANT(!mount("tmpfs", "/nested", "tmpfs", 0, NULL));
+	NESTED_WANT(!mknod("/nested/node", S_IFCHR | 0666, makedev(261, (unsigned int)number)));
+	NESTED_WANT(!chmod("/nested/node", 0666));
+	NESTED_WANT(!setgid(FOREIGN_UID) && !setuid(FOREIGN_UID));
+	fd = way == WAY_PASSED ? passed : open(way == WAY_NODE ? node : "/nested/node", O_RDWR | O_CLOEXEC);
+	NESTED_WANT(fd >= 0);
+	NESTED_WANT(!buffer_make(fd, PAGE, RW, &a));
+	NESTED_WANT(!queue_make(fd, 8, -1, &q));
+	NESTED_WANT(queue_create(fd, 8, -1, &second) == ENOSPC);
+	NESTED_WANT(refused(fd, 3, 2));
+	NESTED_WANT(work_for(&q, a.id, &n->busy));
+	__atomic_store_n(&n->ready, 1, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&n->leave, __ATOMIC_ACQUIRE))
+		sleep_ms(1);
+	_exit(0);
+}
+
+/* In new pid and mount namespaces, and once more in those. */
+static pid_t nest(struct nested *n, enum way way, const char *node, int number, int passed)
+{
+	pid_t child = fork();
+
+	if (child)
+		return child;
+	for (unsigned int depth = 0; depth < 2; depth++) {
+		int status = 0;
+
+		NESTED_WANT(!unshare(CLONE_NEWPID | CLONE_NEWNS));
+		NESTED_WANT(!mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
+		child = fork();
+		NESTED_WANT(child >= 0);
+		if (child) {
+			waitpid(child, &status, 0);
+			_exit(status ? 1 : 0);
+		}
+	}
+	nested(n, way, node, number, passed);
+	return 0;
+}
+
+/* The programs here name no interpreter: a library that a container's runtime puts in between would not be run. */
+static bool is_static(void)
+{
+	const ElfW(Phdr) *header = (const void *)getauxval(AT_PHDR);
+
+	for (unsigned long i = 0; i < getauxval(AT_PHNUM); i++)
+		if (header[i].p_type == PT_INTERP)
+			return false;
+	return header;
+}
+
+/*
+ * Whoever it is who uses it, what was opened is charged to the partition of its node, and bound by its limits: a
+ * static binary, as the first process of nested pid and mount namespaces, under another uid, by the node, by a device
+ * file of its own or by a descriptor that was passed.
+ */
+TEST_F(shares, nested)
+{
+	struct nested *n = mmap(NULL, WAYS * sizeof(*n), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	long long others = shows("default", "usage/commands_fill");
+	unsigned long long busy = 0;
+	char node[64];
+	struct buffer a;
+	struct queue q;
+	int fd, status;
+
+	ASSERT_TRUE(is_static());
+	ASSERT_TRUE(!mkdir("/nested", 0755) || errno == EEXIST);
+	ASSERT_TRUE(create("a"));
+	snprintf(node, sizeof(node), "%s", node_of("a"));
+	chmod(node, 0666);
+	EXPECT_EQ(0, set("a/queues_max", "2"));
+	fd = open(node, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, buffer_make(fd, PAGE, RW, &a));
+	ASSERT_EQ(0, queue_make(fd, 8, -1, &q));
+	for (enum way way = 0; way < WAYS; way++, n++) {
+		int passed = way == WAY_PASSED ? open_as(20003, node) : -1;
+		int64_t end = now_ns() + LONG;
+		pid_t child = nest(n, way, node, number_of("a"), passed);
+
+		if (way == WAY_PASSED) {
+			ASSERT_LE(0, passed);
+			close(passed);
+		}
+		while (!__atomic_load_n(&n->ready, __ATOMIC_ACQUIRE) && !n->wrong && now_ns() < end)
+			sleep_ms(1);
+		EXPECT_EQ(0, n->wrong)
+			TH_LOG("way %d: %s", way, strerror(n->detail));
+		/* He took the last one, from all. */
+		EXPECT_EQ(2, shows("a", "queues"));
+		EXPECT_EQ(2, shows("a", "contexts"));
+		EXPECT_EQ(ENOSPC, queue_create(fd, 8, -1, &(struct queue){ 0 }));
+		EXPECT_TRUE(refused(fd, 3, 2));
+		EXPECT_EQ(0, shows("default", "queues"));
+		EXPECT_EQ(0, shows("default", "contexts"));
+		EXPECT_TRUE(work_for(&q, a.id, &busy));
+		__atomic_store_n(&n->leave, 1, __ATOMIC_RELEASE);
+		ASSERT_EQ(child, waitpid(child, &status, 0));
+		EXPECT_EQ(0, status);
+		busy += n->busy;
+		EXPECT_TRUE(comes_to("a", "contexts", 1));
+		EXPECT_TRUE(comes_to("a", "queues", 1));
+	}
+	queue_unmap(&q);
+	munmap(a.data, PAGE);
+	close(fd);
+	ASSERT_TRUE(comes_to("a", "contexts", 0));
+	EXPECT_EQ(2 * WAYS * NESTED_ROUNDS, shows("a", "usage/commands_fill"));
+	EXPECT_EQ((long long)busy, shows("a", "usage/busy_ns"));
+	EXPECT_EQ(2 * WAYS, shows("a", "limit_hits"));
+	EXPECT_EQ(others, shows("default", "usage/commands_fill"));
+	rmdir("/nested");
 }
 
 /* open() from within a cgroup. */
