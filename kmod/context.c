@@ -401,8 +401,8 @@ static void context_stop(struct work_struct *work)
 }
 
 /*
- * The device has stopped it, for a command that didn't yield [CMD-25]; its partition goes on. For one that is in the
- * controller's table, under the table's lock.
+ * The device has stopped it, for a command that didn't yield [CMD-25]; its partition goes on. For one that is
+ * in the controller's table, under the table's lock.
  */
 void tenon_context_stop(struct tenon_context *x)
 {

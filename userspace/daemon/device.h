@@ -242,8 +242,8 @@ void tn_identify(const struct tn_device *device, struct tdi_identify *identify);
 void tn_context_hold(struct tn_context *context);
 void tn_context_release(struct tn_context *context);
 /*
- * A command of it didn't yield. Its queues stop, but for those that a worker has: called again when it ends its
- * turn.
+ * A command of it didn't yield. Its queues stop, but for those that a worker has: called again when that ends
+ * its turn.
  */
 void tn_context_stop(struct tn_context *context, uint64_t now);
 /* Hold all contexts; takes the lock and keeps it. What a space holds may be changed in between. */

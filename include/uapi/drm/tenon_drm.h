@@ -257,7 +257,8 @@ struct drm_tenon_queue_wait {
  * @needed: in: 0; out: what the last call that was refused for a limit would have led to
  * @allowed: in: 0; out: and the limit
  *
- * Of a dead context the queues are told as the kernel knows them; reason TDI_STOP_HANG: the device stopped it.
+ * Of a dead context the queues are told as the kernel knows them, with reason TDI_STOP_HANG if the device has
+ * stopped it.
  */
 struct drm_tenon_context_status {
 	__u64 pointer;
