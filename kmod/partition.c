@@ -63,41 +63,42 @@ static ssize_t unproven_pages_show(struct device *dev, struct device_attribute *
 }
 static DEVICE_ATTR_RO(unproven_pages);
 
+/* What tenants do is for root to see, and not for other tenants. */
 static ssize_t contexts_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%lld\n", atomic64_read(&to_partition(dev)->contexts));
 }
-static DEVICE_ATTR_RO(contexts);
+static DEVICE_ATTR_ADMIN_RO(contexts);
 
 static ssize_t queues_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%lld\n", atomic64_read(&to_partition(dev)->queues));
 }
-static DEVICE_ATTR_RO(queues);
+static DEVICE_ATTR_ADMIN_RO(queues);
 
 static ssize_t buffer_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%lld\n", atomic64_read(&to_partition(dev)->bytes));
 }
-static DEVICE_ATTR_RO(buffer_bytes);
+static DEVICE_ATTR_ADMIN_RO(buffer_bytes);
 
 static ssize_t pinned_bytes_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%lld\n", atomic64_read(&to_partition(dev)->pinned));
 }
-static DEVICE_ATTR_RO(pinned_bytes);
+static DEVICE_ATTR_ADMIN_RO(pinned_bytes);
 
 static ssize_t refused_opens_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%lld\n", atomic64_read(&to_partition(dev)->refused_opens));
 }
-static DEVICE_ATTR_RO(refused_opens);
+static DEVICE_ATTR_ADMIN_RO(refused_opens);
 
 static ssize_t limit_hits_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%lld\n", atomic64_read(&to_partition(dev)->limit_hits));
 }
-static DEVICE_ATTR_RO(limit_hits);
+static DEVICE_ATTR_ADMIN_RO(limit_hits);
 
 static ssize_t controller_show(struct device *dev, struct device_attribute *attr, char *buf)
 {

@@ -625,7 +625,7 @@ static void tenon_pci_reset_done(struct pci_dev *pdev)
 	tenon_controller_reset_end(t->controller);
 }
 
-/* Totals of all its partitions. */
+/* Totals of all its partitions are for root, as those of each are. */
 static struct tenon_controller *to_controller(struct device *dev)
 {
 	struct tenon_pci *t = dev_get_drvdata(dev);
@@ -637,13 +637,13 @@ static ssize_t busy_ns_show(struct device *dev, struct device_attribute *attribu
 {
 	return tenon_usage_show_busy(to_controller(dev), buf);
 }
-static DEVICE_ATTR_RO(busy_ns);
+static DEVICE_ATTR_ADMIN_RO(busy_ns);
 
 static ssize_t cut_ns_show(struct device *dev, struct device_attribute *attribute, char *buf)
 {
 	return tenon_usage_show_cut(to_controller(dev), buf);
 }
-static DEVICE_ATTR_RO(cut_ns);
+static DEVICE_ATTR_ADMIN_RO(cut_ns);
 
 static ssize_t memory_bytes_show(struct device *dev, struct device_attribute *attribute, char *buf)
 {

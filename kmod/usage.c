@@ -366,6 +366,12 @@ void tenon_usage_partition(struct tenon_partition *p)
 
 /* ------------------------------------------------------------------------------------- sysfs */
 
+/*
+ * Root's alone: a tenant may see the host's sysfs, and how busy another is isn't for it to know. So nobody who
+ * mustn't can have the device asked, and each read does ask, however soon after another: what has completed
+ * before a read is in it, which a value that is kept for a while couldn't promise.
+ */
+
 static const struct counter {
 	const char *name;
 	size_t at;
@@ -425,7 +431,7 @@ static ssize_t usage_show(struct device *dev, struct device_attribute *attribute
 
 #define USAGE_ATTR(_name, _member)						\
 	static struct usage_attribute usage_##_name = {			\
-		.attribute = __ATTR(_name, 0444, usage_show, NULL),	\
+		.attribute = __ATTR(_name, 0400, usage_show, NULL),	\
 		.at = offsetof(struct tdi_usage, _member),		\
 	}
 
@@ -465,12 +471,12 @@ static ssize_t hist_show(struct device *dev, struct device_attribute *attribute,
 }
 
 static struct usage_attribute usage_wait_hist = {
-	.attribute = __ATTR(wait_hist, 0444, hist_show, NULL),
+	.attribute = __ATTR(wait_hist, 0400, hist_show, NULL),
 	.at = offsetof(struct tdi_usage, wait_hist),
 };
 
 static struct usage_attribute usage_service_hist = {
-	.attribute = __ATTR(service_hist, 0444, hist_show, NULL),
+	.attribute = __ATTR(service_hist, 0400, hist_show, NULL),
 	.at = offsetof(struct tdi_usage, service_hist),
 };
 
@@ -485,7 +491,7 @@ static ssize_t cut_ns_show(struct device *dev, struct device_attribute *attribut
 	spin_unlock(&p->controller->books_lock);
 	return sysfs_emit(buf, "%llu\n", cut);
 }
-static DEVICE_ATTR_RO(cut_ns);
+static DEVICE_ATTR_ADMIN_RO(cut_ns);
 
 static ssize_t memory_byte_seconds_show(struct device *dev, struct device_attribute *attribute, char *buf)
 {
@@ -493,7 +499,7 @@ static ssize_t memory_byte_seconds_show(struct device *dev, struct device_attrib
 
 	return sysfs_emit(buf, "%llu\n", memory_byte_seconds(p));
 }
-static DEVICE_ATTR_RO(memory_byte_seconds);
+static DEVICE_ATTR_ADMIN_RO(memory_byte_seconds);
 
 /* How often the books began anew: for the next tenant, by no reset. */
 static ssize_t epoch_show(struct device *dev, struct device_attribute *attribute, char *buf)
@@ -502,7 +508,7 @@ static ssize_t epoch_show(struct device *dev, struct device_attribute *attribute
 
 	return sysfs_emit(buf, "%u\n", READ_ONCE(p->epoch));
 }
-static DEVICE_ATTR_RO(epoch);
+static DEVICE_ATTR_ADMIN_RO(epoch);
 
 static struct attribute *usage_attrs[] = {
 	&usage_busy_ns.attribute.attr,

@@ -32,7 +32,7 @@ static const char *get_string(struct json_object *o, const char *name)
 	return json_object_object_get_ex(o, name, &value) ? json_object_get_string(value) : "";
 }
 
-/* The books of all partitions, as they are kept in a state's file. */
+/* The books of all partitions, as they are kept in a state's file; NULL: they aren't for this user. */
 static struct json_object *now(void)
 {
 	struct json_object *top = json_object_new_object(), *array = json_object_new_array(), *o, *usage;
@@ -53,6 +53,12 @@ static struct json_object *now(void)
 
 		if (!*p->sysfs || ctl_read(p->sysfs, "uuid", uuid, sizeof(uuid)))
 			continue;
+		if (!ctl_may_read_usage(p)) {
+			json_object_put(top);
+			json_object_put(array);
+			free(all);
+			return NULL;
+		}
 		o = json_object_new_object();
 		usage = json_object_new_object();
 		ctl_json_string(o, "controller", p->controller);
@@ -246,6 +252,10 @@ int ctl_meter(const struct ctl *ctl, char *const *args)
 			return EXIT_FAILED;
 	}
 	state = now();
+	if (!state) {
+		json_object_put(since);
+		return EXIT_FAILED;
+	}
 	json_object_object_get_ex(state, "partitions", &array);
 	/* Before it becomes a difference; also to the file that --since has just read. */
 	if (ctl->state && json_object_to_file_ext(ctl->state, state, JSON_C_TO_STRING_PRETTY)) {

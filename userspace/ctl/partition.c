@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* tenonctl partition: list, show, create, set, drain, delete, recycle, reap. */
-#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +101,7 @@ static int find_configured(const char *text, struct ctl_partition *p, unsigned i
 
 /* ------------------------------------------------------------------------------ showing */
 
+/* For root; others don't see them. */
 static const char *const counts[] = { "contexts", "queues", "buffer_bytes", "refused_opens", "limit_hits" };
 
 static const char *state_of(const struct ctl_partition *p, char *to, size_t size)
@@ -168,7 +168,8 @@ static struct json_object *partition_json(const struct ctl_partition *p)
 	ctl_json_string(o, "uuid", text);
 	json_object_object_add(o, "configured", json_object_new_boolean(*p->config));
 	for (i = 0; *p->sysfs && i < sizeof(counts) / sizeof(counts[0]); i++)
-		ctl_json_number(o, counts[i], ctl_read_number(p->sysfs, counts[i]));
+		if (!ctl_read(p->sysfs, counts[i], text, sizeof(text)))
+			value_json(o, counts[i], text);
 	for (i = 1; i < ctl_setting_count; i++)
 		if (!read_setting(p, &ctl_settings[i], text, sizeof(text)))
 			value_json(settings, ctl_settings[i].name, text);
@@ -210,7 +211,7 @@ static void show(const struct ctl *ctl, const struct ctl_partition *p)
 		printf("  %-18.*s%s\n", (int)strlen(s->name) - (s->kind == SETTING_TIME ? 3 : 0), s->name, text);
 	}
 	for (i = 0; *p->sysfs && i < sizeof(counts) / sizeof(counts[0]); i++)
-		printf("  %-18s%" PRIu64 "\n", counts[i], ctl_read_number(p->sysfs, counts[i]));
+		printf("  %-18s%s\n", counts[i], ctl_read(p->sysfs, counts[i], text, sizeof(text)) ? "-" : text);
 	if (!*p->config) {
 		puts("  built in: it has no directory in configfs, set makes one");
 		return;

@@ -80,6 +80,19 @@ void ctl_boot_id(char *to, size_t size)
 	ctl_read("/proc/sys/kernel/random", "boot_id", to, size);
 }
 
+/* What was used is root's to read; another is told so. One that is just going isn't refused. */
+bool ctl_may_read_usage(const struct ctl_partition *p)
+{
+	char path[CTL_PATH_MAX + 8], text[64];
+
+	snprintf(path, sizeof(path), "%s/usage", p->sysfs);
+	if (ctl_read(path, "busy_ns", text, sizeof(text)) != -EACCES)
+		return true;
+	fprintf(stderr, "tenonctl: %s/busy_ns: %s: what partitions used is for root to read "
+		"(CAP_DAC_READ_SEARCH or CAP_DAC_OVERRIDE)\n", path, strerror(EACCES));
+	return false;
+}
+
 int ctl_write(const char *directory, const char *name, const char *value)
 {
 	char path[CTL_PATH_MAX], line[CTL_PATH_MAX];

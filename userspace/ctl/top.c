@@ -60,7 +60,8 @@ static struct row *row_add(struct sample *s)
 	return grown;
 }
 
-static void partitions(struct sample *s)
+/* False if they aren't for this user. */
+static bool partitions(struct sample *s)
 {
 	char path[CTL_PATH_MAX + 8];
 	struct ctl_partition *all;
@@ -72,6 +73,10 @@ static void partitions(struct sample *s)
 
 		if (!*p->sysfs || !(row = row_add(s)))
 			continue;
+		if (!ctl_may_read_usage(p)) {
+			free(all);
+			return false;
+		}
 		strcpy(row->controller, p->controller);
 		strcpy(row->name, p->name);
 		strcpy(row->device, p->device);
@@ -90,6 +95,7 @@ static void partitions(struct sample *s)
 			row->units = 1;
 	}
 	free(all);
+	return true;
 }
 
 /* What the file descriptor is open on: "accelN", or "". One in another mount namespace has its name there. */
@@ -198,12 +204,14 @@ static void contexts(struct sample *s)
 	ctl_names_free(pids, count);
 }
 
-static void look(struct sample *s)
+static bool look(struct sample *s)
 {
 	memset(s, 0, sizeof(*s));
 	s->when = ctl_now();
-	partitions(s);
+	if (!partitions(s))
+		return false;
 	contexts(s);
+	return true;
 }
 
 static bool same(const struct row *a, const struct row *b)
@@ -413,19 +421,22 @@ static int live(const struct ctl *ctl)
 	const char *key = ctl->sort;
 	bool on = true;
 
+	if (!look(&before)) {
+		free(before.rows);
+		return EXIT_FAILED;
+	}
 	setlocale(LC_ALL, "");
 	/* newterm(), since initscr() ends the program where the terminal is unknown. */
 	if (!newterm(NULL, stdout, stdin)) {
 		fputs("tenonctl: top: this terminal can't show it; try --once\n", stderr);
+		free(before.rows);
 		return EXIT_FAILED;
 	}
 	cbreak();
 	noecho();
 	curs_set(0);
 	keypad(stdscr, TRUE);
-	look(&before);
-	while (on) {
-		look(&now);
+	while (on && look(&now)) {
 		compare(&now, &before);
 		paint(&now, sort(&now, key), interval, key);
 		free(before.rows);
@@ -472,7 +483,10 @@ int ctl_top(const struct ctl *ctl, char *const *args)
 	}
 	if (!ctl->once)
 		return live(ctl);
-	look(&before);
+	if (!look(&before)) {
+		free(before.rows);
+		return EXIT_FAILED;
+	}
 	nanosleep(&pause, NULL);
 	look(&now);
 	compare(&now, &before);

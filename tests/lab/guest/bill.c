@@ -308,6 +308,39 @@ TEST_F(books, of_files)
 	client_close(&self->c);
 }
 
+/* Whoever isn't root reads nothing of what tenants do, from a partition or its controller; what it is, he may. */
+TEST_F(books, of_others)
+{
+	static const char *const secret[] = {
+		"usage/busy_ns", "usage/wait_ns", "usage/bytes_read", "usage/bytes_written", "usage/errors",
+		"usage/throttled_ns", "usage/commands_nop", "usage/commands_copy", "usage/commands_fill",
+		"usage/commands_signal", "usage/commands_wait", "usage/commands_exec", "usage/commands_tensor",
+		"usage/commands_refused", "usage/wait_hist", "usage/service_hist", "usage/cut_ns",
+		"usage/memory_byte_seconds", "usage/epoch", "contexts", "queues", "buffer_bytes", "pinned_bytes",
+		"refused_opens", "limit_hits",
+	};
+	pid_t child;
+	int status;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(secret); i++)
+		EXPECT_LE(0, attribute(secret[i]));
+	EXPECT_LE(0, controller("busy_ns"));
+	child = fork();
+	if (!child) {
+		unsigned int seen = setgid(FOREIGN_UID) || setuid(FOREIGN_UID);
+
+		for (unsigned int i = 0; i < ARRAY_SIZE(secret); i++)
+			seen += attribute(secret[i]) != -1 || errno != EACCES;
+		seen += controller("busy_ns") != -1 || errno != EACCES;
+		seen += controller("cut_ns") != -1 || errno != EACCES;
+		seen += controller("units") < 1 || attribute("limits/weight") < 1;
+		_exit((int)seen);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	client_close(&self->c);
+}
+
 /* A function-level reset takes nothing away, and what was used before it is all there. */
 TEST_F(books, reset)
 {
