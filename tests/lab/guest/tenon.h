@@ -29,7 +29,7 @@
 
 /* The one who knows how long a test may take is tests/lab/run. */
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT 3600
+#define TEST_TIMEOUT_DEFAULT 18000
 
 #define HELPER		static __attribute__((unused))
 #define PAGE		4096
