@@ -153,10 +153,11 @@ static bool by_task(enum tenon_event_type type)
 }
 
 /* Who brought it about, if anybody did. */
-static unsigned int event_actor(enum tenon_event_type type, const struct tenon_partition *p, char *to, size_t size)
+static unsigned int event_actor(enum tenon_event_type type, const struct tenon_partition *p, char *to,
+				size_t size)
 {
-	struct tenon_actor task;
 	const struct tenon_actor *by = NULL;
+	struct tenon_actor task;
 
 	if (by_task(type)) {
 		task = (struct tenon_actor){ task_tgid_nr(current), current_uid() };

@@ -367,9 +367,9 @@ void tenon_usage_partition(struct tenon_partition *p)
 /* ------------------------------------------------------------------------------------- sysfs */
 
 /*
- * Root's alone: a tenant may see the host's sysfs, and how busy another is isn't for it to know. So nobody who
- * mustn't can have the device asked, and each read does ask, however soon after another: what has completed
- * before a read is in it, which a value that is kept for a while couldn't promise.
+ * Root's alone: a tenant may see the host's sysfs, and how busy another is isn't for it to know. So nobody
+ * who mustn't can have the device asked, and each read does ask, however soon after another: what has
+ * completed before a read is in it, which a value that is kept for a while couldn't promise.
  */
 
 static const struct counter {
