@@ -94,6 +94,15 @@ static int start(void **state)
 	return 0;
 }
 
+static int start_two(void **state)
+{
+	struct vmm *v = vmm_start(VMM_MAPPED, "--workers=2");
+
+	*state = v;
+	dial(v);
+	return 0;
+}
+
 static int stop(void **state)
 {
 	char path[96];
@@ -365,6 +374,57 @@ static void test_hold(void **state)
 	run(&q, q.tail + 1);
 	guest_submit(&other, &next);
 	assert_int_equal(guest_result(&other, other.tail - 1), TDI_SC_OK);
+}
+
+/* The context has another execution unit at that time: it is taken from there, too, and told of once. [CMD-25] */
+static void test_hold_two(void **state)
+{
+	struct vmm *v = *state;
+	struct tdi_sqe held = { .opcode = TDI_OP_EXEC }, next = { .opcode = TDI_OP_NOP };
+	struct tdi_admin_sqe abort = { .opcode = TDI_ADMIN_ABORT, .generation = 1 };
+	struct queue q[2], other;
+	unsigned int ended[2], events[8] = { 0 }, i;
+	struct eq eq;
+
+	work(v, &eq, &q[0]);
+	assert_int_equal(guest_queue(v, &q[1], 2, 3, 0, 0), TDI_AS_OK);
+	assert_int_equal(context(v, 1), TDI_AS_OK);
+	queue_in(v, 1, 3, &other);
+	fault("hold 2");
+	for (i = 0; i < 2; i++) {
+		guest_submit(&q[i], &held);
+		guest_submit(&q[i], &next);
+	}
+	for (i = 0; i < 2; i++)
+		fetched(&q[i], q[i].first + 1);
+	guest_submit(&other, &next);
+	/* Both are held. The limit counts from their next turn on, which any command for the context brings. */
+	max_command(v, 1000000);
+	abort.abort.queue = 1;
+	abort.abort.index = q[0].first + 5;
+	assert_int_equal(guest_admin(v, &abort), TDI_AS_NOT_FOUND);
+	for (i = 0; i < 2; i++)
+		ended[i] = guest_result(&q[i], q[i].first);
+	assert_true(ended[0] == TDI_SC_COMMAND_TIME || ended[1] == TDI_SC_COMMAND_TIME);
+	for (i = 0; i < 2; i++)
+		assert_true(ended[i] == TDI_SC_COMMAND_TIME || ended[i] == TDI_SC_ABORTED);
+	for (i = 0; i < 3; i++) {
+		struct tdi_event event = guest_event(&eq, SOON, true);
+
+		assert_in_range(event.type, TDI_EVENT_HANG, TDI_EVENT_STOPPED);
+		events[event.type]++;
+	}
+	assert_int_equal(events[TDI_EVENT_HANG], 1);
+	assert_int_equal(events[TDI_EVENT_STOPPED], 2);
+	assert_int_equal(guest_result(&other, other.first), TDI_SC_OK);
+	guest_submit(&other, &next);
+	assert_int_equal(guest_result(&other, other.tail - 1), TDI_SC_OK);
+	usleep(QUIET * 1000);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(queue_status(v, 1 + i).reason, TDI_STOP_HANG);
+		assert_int_equal(tenon_load(&q[i].page->fetched), q[i].first + 1);
+	}
+	assert_int_equal(guest_event(&eq, QUIET, true).type, TDI_EVENT_NONE);
 }
 
 /* Without a limit the host has to end it, and then the queue goes on. [ADM-44] */
@@ -917,8 +977,10 @@ int main(int argc, char **argv)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_##name, start, stop)
 	const struct CMUnitTest tests[] = {
-		T(requests), T(stall), T(hold), T(hold_unlimited), T(stall_admin), T(interrupts), T(completions), T(admin),
-		T(identify), T(events), T(dma), T(after_unmap), T(gone), T(registers), T(trace), T(crash),
+		T(requests), T(stall), T(hold), T(hold_unlimited),
+		cmocka_unit_test_setup_teardown(test_hold_two, start_two, stop),
+		T(stall_admin), T(interrupts), T(completions), T(admin), T(identify), T(events), T(dma),
+		T(after_unmap), T(gone), T(registers), T(trace), T(crash),
 	};
 
 	vmm_faults = true;

@@ -259,6 +259,7 @@ struct vmm *vmm_start(enum vmm_how how, const char *option)
 	const char *args[] = { "tenond", "--attach", attach, "--spin-us", "20", option, NULL, NULL, NULL };
 	unsigned int i;
 	int out[2];
+	bool msi;
 
 	assert_non_null(v);
 	snprintf(v->path, sizeof(v->path), "/tmp/vfu-test.%d", (int)getpid());
@@ -296,8 +297,9 @@ struct vmm *vmm_start(enum vmm_how how, const char *option)
 		return v;
 	vmm_version(v);
 	assert_int_equal(vmm_map(v, v->memfd, 0, RAM, RAM_BYTES, 3), 0);
-	assert_int_equal(vmm_irqs(v, option ? VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_MSIX_IRQ_INDEX, 0, VECTORS,
-				  v->irq, VECTORS),
+	msi = option && !strcmp(option, "--msi-only");
+	assert_int_equal(vmm_irqs(v, msi ? VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_MSIX_IRQ_INDEX, 0, VECTORS, v->irq,
+				  VECTORS),
 			 0);
 	v->next = RAM;
 	guest_master(v, true);
