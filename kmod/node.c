@@ -41,6 +41,7 @@ int tenon_copy_sized(u64 pointer, u32 *size, const void *from, size_t bytes)
 
 static int query_usage(struct tenon_context *x, struct drm_tenon_query *query)
 {
+	bool of_queue = query->type == DRM_TENON_QUERY_QUEUE_USAGE;
 	struct tdi_usage *usage;
 	int ret = 0;
 
@@ -48,7 +49,7 @@ static int query_usage(struct tenon_context *x, struct drm_tenon_query *query)
 	if (!usage)
 		return -ENOMEM;
 	if (query->pointer)
-		ret = tenon_usage_query(x, usage);
+		ret = of_queue ? tenon_usage_query_queue(x, query->id, usage) : tenon_usage_query(x, usage);
 	if (!ret)
 		ret = tenon_copy_sized(query->pointer, &query->size, usage, sizeof(*usage));
 	kfree(usage);
@@ -69,6 +70,8 @@ static int tenon_query(struct drm_device *drm, void *data, struct drm_file *file
 		.depth = 1U << le16_to_cpu(id->max_depth_log2),
 	};
 
+	if (query->reserved || (query->id && query->type != DRM_TENON_QUERY_QUEUE_USAGE))
+		return -EINVAL;
 	if (le64_to_cpu(id->features) & TDI_F_FAIR) {
 		limits.weight = READ_ONCE(x->partition->settings.weight);
 		limits.priority = READ_ONCE(x->partition->settings.priority);
@@ -83,6 +86,7 @@ static int tenon_query(struct drm_device *drm, void *data, struct drm_file *file
 	case DRM_TENON_QUERY_LIMITS:
 		return tenon_copy_sized(query->pointer, &query->size, &limits, sizeof(limits));
 	case DRM_TENON_QUERY_USAGE:
+	case DRM_TENON_QUERY_QUEUE_USAGE:
 		return query_usage(x, query);
 	default:
 		return -EINVAL;
@@ -128,14 +132,16 @@ static bool core_ioctl_passes(unsigned int cmd)
 /*
  * The core takes any size, fills what is missing with zeros and ignores what is too much, and copies out
  * after the call has had its effect. Here a size means something, and the caller must be able to see the
- * result.
+ * result. One that has grown may be as short as it was at first: then the core's zeros are what is missing.
  */
 static int check_argument(const struct drm_ioctl_desc *desc, unsigned int cmd, void __user *arg)
 {
-	size_t known = _IOC_SIZE(desc->cmd), size = _IOC_SIZE(cmd);
+	size_t known = _IOC_SIZE(desc->cmd), size = _IOC_SIZE(cmd), first = known;
 	int ret;
 
-	if (_IOC_DIR(cmd) != _IOC_DIR(desc->cmd) || size < known)
+	if (desc->cmd == DRM_IOCTL_TENON_QUERY)
+		first = offsetof(struct drm_tenon_query, id);
+	if (_IOC_DIR(cmd) != _IOC_DIR(desc->cmd) || size < first)
 		return -EINVAL;
 	if (size > known) {
 		ret = check_zeroed_user(arg + known, size - known);
@@ -257,5 +263,5 @@ const struct drm_driver tenon_drm_driver = {
 	.name = "tenon",
 	.desc = "Tenon accelerator",
 	.major = 0,
-	.minor = 2,
+	.minor = 3,
 };

@@ -222,6 +222,7 @@ static void queue_free(struct kref *ref)
 	if (q->eventfd)
 		eventfd_ctx_put(q->eventfd);
 	tenon_partition_put(q->partition);
+	kfree(q->books);
 	kfree(q);
 }
 
@@ -686,6 +687,8 @@ static void queue_stop(struct work_struct *work)
 		sqe.queue.queue = cpu_to_le32(q->id);
 		tenon_queue_kill(q);
 		x->controller->ops->flush(x->controller);
+		/* It has stopped, so this is all that it used. */
+		tenon_usage_last_queue(q);
 		if (!tenon_context_admin(x, &sqe, false))
 			tenon_queue_end(q, true);
 	}
@@ -924,6 +927,12 @@ bool tenon_queue_head(struct tenon_queue *q, __le32 *index)
 		return false;
 	*index = cpu_to_le32(first);
 	return true;
+}
+
+/* Does the device still know of it? Not of one that it has stopped. Under the context's lock. */
+bool tenon_queue_on_device(const struct tenon_queue *q)
+{
+	return areas_mapped(q);
 }
 
 /* Of a dead one. */

@@ -552,6 +552,7 @@ enum tenon_context_state {
  * @allowed: and the limit
  * @dummy: the page behind doorbells that were revoked
  * @books: of what it has used
+ * @queues_busy_ns: what its queues have of that in books of their own; under books_lock
  * @last: where the device writes its last report; as long as it may be there
  * @last_dma: its address for the device
  * @reason: enum tdi_stop_reason: why the device stopped it; under lock
@@ -579,6 +580,7 @@ struct tenon_context {
 	u64 allowed;
 	struct page *dummy;
 	struct tenon_books books;
+	u64 queues_busy_ns;
 	struct tdi_usage *last;
 	dma_addr_t last_dma;
 	u8 reason;
@@ -604,6 +606,8 @@ int tenon_context_status_ioctl(struct drm_device *drm, void *data, struct drm_fi
 
 /* ------------------------------------------------------------------------------------- usage */
 
+struct tenon_queue;
+
 int tenon_usage_init(struct tenon_controller *c);
 void tenon_usage_exit(struct tenon_controller *c, bool proven);
 void tenon_usage_settle(struct tenon_controller *c, u64 then);
@@ -616,6 +620,8 @@ int tenon_usage_open(struct tenon_context *x);
 void tenon_usage_last(struct tenon_context *x);
 void tenon_usage_close(struct tenon_context *x);
 int tenon_usage_query(struct tenon_context *x, struct tdi_usage *usage);
+int tenon_usage_query_queue(struct tenon_context *x, u32 id, struct tdi_usage *usage);
+void tenon_usage_last_queue(struct tenon_queue *q);
 void tenon_usage_fdinfo(struct tenon_context *x, struct drm_printer *printer);
 ssize_t tenon_usage_show_busy(struct tenon_controller *c, char *buf);
 ssize_t tenon_usage_show_cut(struct tenon_controller *c, char *buf);
@@ -680,6 +686,7 @@ enum tenon_area_id {
  * @eventfd: signalled with each notice, or NULL
  * @revoked: doorbell mappings lead to the context's dummy page
  * @doorbell_lock: of revoked
+ * @books: of what it has used, from when somebody asked for it: set under the context's lock
  * @stop: ends a queue that the device has stopped
  */
 struct tenon_queue {
@@ -704,6 +711,7 @@ struct tenon_queue {
 	wait_queue_head_t wait;
 	struct eventfd_ctx *eventfd;
 	struct tenon_area area[TENON_AREAS];
+	struct tenon_books *books;
 	struct work_struct stop;
 };
 
@@ -720,6 +728,7 @@ bool tenon_queue_outstanding(struct tenon_queue *q);
 bool tenon_queue_head(struct tenon_queue *q, __le32 *index);
 void tenon_queue_kill(struct tenon_queue *q);
 void tenon_queue_end(struct tenon_queue *q, bool proven);
+bool tenon_queue_on_device(const struct tenon_queue *q);
 void tenon_queue_status(struct tenon_queue *q, struct tdi_queue_status *status);
 void tenon_queue_put(struct tenon_queue *q);
 

@@ -4,8 +4,9 @@
  *
  * A device reports what each context has used since it was made. What came since the last report is added to
  * the books of the context, its partition and its controller under one lock, so that contexts add up to
- * partitions and partitions to the controller, always. Books never go back, whatever a device says, however
- * often it is reset. No more busy time is believed than has passed on all of its execution units.
+ * partitions and partitions to the controller, always. Queues whose tenants ask have books of their own.
+ * Books never go back, whatever a device says, however often it is reset. No more busy time is believed than
+ * has passed on all of its execution units.
  */
 #include <linux/device.h>
 #include <linux/dmapool.h>
@@ -210,6 +211,85 @@ int tenon_usage_query(struct tenon_context *x, struct tdi_usage *usage)
 	spin_unlock(&x->controller->books_lock);
 	tenon_context_leave(x);
 	return ret;
+}
+
+/* ------------------------------------------------------------------------------------ queues */
+
+/*
+ * What the device says that a queue has used, which is changed here, under the context's lock. No more busy
+ * time is believed than the context has in its books, which are younger than @usage, beyond what its queues
+ * have in theirs: so whatever was cut there is cut here, and queues never add up to more than their context.
+ */
+static void report_queue(struct tenon_queue *q, struct tdi_usage *usage)
+{
+	struct tenon_context *x = q->context;
+	struct tenon_controller *c = x->controller;
+	u64 claim, room, cut;
+	bool good;
+
+	spin_lock(&c->books_lock);
+	good = usage_since(usage, q->books);
+	if (good) {
+		claim = le64_to_cpu(usage->busy_ns);
+		room = le64_to_cpu(x->books.sum.busy_ns) - x->queues_busy_ns;
+		cut = claim > room ? claim - room : 0;
+		x->queues_busy_ns += claim - cut;
+		le64_add_cpu(&usage->busy_ns, -cut);
+		usage_add(q->books, usage, cut);
+	}
+	spin_unlock(&c->books_lock);
+	if (!good && tenon_event_once(&c->usage_flood[good]))
+		tenon_event(TENON_EVENT_FAULT, c, x->partition,
+			    "context=%u queue=%u cause=usage-goes-back cut_ns=0", x->id, q->id);
+}
+
+/* Ask the device about a queue that it knows, and then about its context; under the context's lock. */
+static int queue_update(struct tenon_queue *q)
+{
+	struct tdi_usage *usage;
+	int ret;
+
+	if (!q->books)
+		q->books = kzalloc(sizeof(*q->books), GFP_KERNEL_ACCOUNT);
+	usage = kmalloc_array(2, sizeof(*usage), GFP_KERNEL);
+	ret = q->books && usage ? 0 : -ENOMEM;
+	if (!ret)
+		ret = get_log(q->context->controller, TDI_LOG_QUEUE_USAGE, q->id, q->generation, &usage[0]);
+	if (!ret)
+		ret = context_update(q->context, &usage[1]);
+	if (!ret)
+		report_queue(q, &usage[0]);
+	kfree(usage);
+	return ret;
+}
+
+/* For a tenant: what the books have of the queue. One that the device has stopped uses no more. */
+int tenon_usage_query_queue(struct tenon_context *x, u32 id, struct tdi_usage *usage)
+{
+	struct tenon_queue *q;
+	int ret;
+
+	ret = tenon_context_enter(x);
+	if (ret)
+		return ret;
+	q = xa_load(&x->queues, id);
+	if (!q || !q->listed)
+		ret = -ENOENT;
+	else if (tenon_queue_on_device(q))
+		ret = queue_update(q);
+	if (!ret && q->books) {
+		spin_lock(&x->controller->books_lock);
+		*usage = q->books->sum;
+		spin_unlock(&x->controller->books_lock);
+	}
+	tenon_context_leave(x);
+	return ret;
+}
+
+/* The device has stopped the queue, and is about to be told to forget it. Under the context's lock. */
+void tenon_usage_last_queue(struct tenon_queue *q)
+{
+	queue_update(q);
 }
 
 /* ------------------------------------------------------------------------- the end of contexts */

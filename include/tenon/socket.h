@@ -14,7 +14,7 @@
 
 #define TENON_SOCKET_DIR	"/run/tenon"
 #define TENON_SOCKET_MAJOR	1	/* another major is refused */
-#define TENON_SOCKET_MINOR	0	/* replies may grow at their end */
+#define TENON_SOCKET_MINOR	1	/* replies may grow at their end */
 #define TENON_SOCKET_MAX	4096	/* bytes of one message */
 #define TENON_SOCKET_FDS	4	/* descriptors of one message */
 
@@ -26,6 +26,7 @@ enum tenon_msg_type {
 	TENON_MSG_QUEUE_DESTROY	= 5,
 	TENON_MSG_STATUS	= 6,
 	TENON_MSG_USAGE		= 7,
+	TENON_MSG_QUEUE_USAGE	= 8,
 };
 
 /**
@@ -143,6 +144,13 @@ struct tenon_reply_status {
 	struct tdi_context_status status;
 };
 
+struct tenon_msg_queue_usage {
+	struct tenon_msg head;
+	__u32 queue;
+	__u32 reserved;
+};
+
+/* Of USAGE and QUEUE_USAGE. */
 struct tenon_reply_usage {
 	struct tenon_reply head;
 	struct tdi_usage usage;

@@ -244,6 +244,15 @@ int tenon_queue_create(struct tenon_context *context, uint32_t depth,
  */
 int tenon_queue_destroy(struct tenon_queue *queue);
 
+/**
+ * tenon_queue_usage() - what this queue has used since it was made
+ * @queue: the queue
+ * @usage: the result; what all queues have used, destroyed ones included, adds up to tenon_context_usage()
+ *
+ * Errors: -ETIMEDOUT, -EPROTO, -ENOMEM; -ENODEV.
+ */
+int tenon_queue_usage(struct tenon_queue *queue, struct tdi_usage *usage);
+
 /** tenon_queue_id() - the device's id of the queue, as in struct tdi_context_status */
 uint32_t tenon_queue_id(const struct tenon_queue *queue);
 

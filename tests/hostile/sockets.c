@@ -20,6 +20,7 @@ union message {
 	struct tenon_msg_buffer_destroy buffer_destroy;
 	struct tenon_msg_queue_create queue_create;
 	struct tenon_msg_queue_destroy queue_destroy;
+	struct tenon_msg_queue_usage queue_usage;
 	uint8_t bytes[TENON_SOCKET_MAX];
 };
 
@@ -31,9 +32,10 @@ static const size_t size_of[] = {
 	[TENON_MSG_QUEUE_DESTROY] = sizeof(struct tenon_msg_queue_destroy),
 	[TENON_MSG_STATUS] = sizeof(struct tenon_msg),
 	[TENON_MSG_USAGE] = sizeof(struct tenon_msg),
+	[TENON_MSG_QUEUE_USAGE] = sizeof(struct tenon_msg_queue_usage),
 };
 
-/* A request that would be granted, but for the two that destroy. */
+/* A request that would be granted, but for those that name an object. */
 static union message good(uint16_t type)
 {
 	union message m = {
@@ -108,7 +110,7 @@ static void test_bad_requests(void **state)
 	raw_status(&f->r, &status_before);
 	raw_usage(&f->r, &usage_before);
 	daemon_stats(&the_daemon, &before);
-	for (type = TENON_MSG_HELLO; type <= TENON_MSG_USAGE; type++) {
+	for (type = TENON_MSG_HELLO; type <= TENON_MSG_QUEUE_USAGE; type++) {
 		m = good(type);
 		m.head.size++;
 		assert_int_equal(refusal_of(f, &m, size_of[type]), -EINVAL);
@@ -139,7 +141,7 @@ static void test_bad_requests(void **state)
 			assert_int_equal(refusal_of(f, &m, size_of[type]), -EINVAL);
 		}
 	}
-	for (type = TENON_MSG_USAGE + 1; type; type = type < 32 ? type + 1 : type << 1) {
+	for (type = TENON_MSG_QUEUE_USAGE + 1; type; type = type < 32 ? type + 1 : type << 1) {
 		m = good(TENON_MSG_STATUS);
 		m.head.type = type;
 		assert_int_equal(refusal_of(f, &m, sizeof(m.head)), -EOPNOTSUPP);
@@ -193,6 +195,10 @@ static void test_bad_values(void **state)
 		m.queue_destroy.queue = ids[i];
 		if (ids[i] != f->q.id)
 			assert_int_equal(refusal(f->r.fd, &m, sizeof(m.queue_destroy)), -ENOENT);
+		m = good(TENON_MSG_QUEUE_USAGE);
+		m.queue_usage.queue = ids[i];
+		if (ids[i] != f->q.id)
+			assert_int_equal(refusal(f->r.fd, &m, sizeof(m.queue_usage)), -ENOENT);
 	}
 	still_works(f);
 }
@@ -205,7 +211,7 @@ static void test_no_hello(void **state)
 	int fd = raw_connect(&the_daemon);
 	struct raw r;
 
-	for (type = TENON_MSG_BUFFER_CREATE; type <= TENON_MSG_USAGE; type++) {
+	for (type = TENON_MSG_BUFFER_CREATE; type <= TENON_MSG_QUEUE_USAGE; type++) {
 		m = good(type);
 		assert_int_equal(refusal(fd, &m, size_of[type]), -EPROTO);
 	}

@@ -204,6 +204,9 @@ static int query(struct drm_tenon_query *q)
 		return give(q->pointer, &q->size, &limits, sizeof(limits));
 	case DRM_TENON_QUERY_USAGE:
 		return fake.death ? EIO : give(q->pointer, &q->size, &usage, sizeof(usage));
+	case DRM_TENON_QUERY_QUEUE_USAGE:
+		usage.busy_ns = 100 + q->id;
+		return fake.death ? EIO : give(q->pointer, &q->size, &usage, sizeof(usage));
 	}
 	return EINVAL;
 }

@@ -37,6 +37,7 @@ static const size_t request_size[] = {
 	[TENON_MSG_QUEUE_DESTROY] = sizeof(struct tenon_msg_queue_destroy),
 	[TENON_MSG_STATUS] = sizeof(struct tenon_msg),
 	[TENON_MSG_USAGE] = sizeof(struct tenon_msg),
+	[TENON_MSG_QUEUE_USAGE] = sizeof(struct tenon_msg_queue_usage),
 };
 
 static void *must(void *p)
@@ -214,6 +215,10 @@ static void answer(struct mock *m, struct packet *p, const struct tenon_msg *r, 
 		p->size = sizeof(p->usage);
 		p->usage.usage.busy_ns = 1234;
 		break;
+	case TENON_MSG_QUEUE_USAGE:
+		p->size = sizeof(p->usage);
+		p->usage.usage.busy_ns = 100 + ((const struct tenon_msg_queue_usage *)r)->queue;
+		break;
 	}
 }
 
@@ -339,7 +344,7 @@ static void serve(struct mock *m, const struct tenon_msg *r, size_t size)
 	struct packet p;
 	enum mock_lie lie = LIE_NONE;
 
-	if (size < sizeof(*r) || r->size != size || !r->type || r->type > TENON_MSG_USAGE || r->reserved ||
+	if (size < sizeof(*r) || r->size != size || !r->type || r->type > TENON_MSG_QUEUE_USAGE || r->reserved ||
 	    size != request_size[r->type]) {
 		m->wrong_requests++;
 		return;

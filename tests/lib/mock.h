@@ -109,7 +109,7 @@ struct mock {
 	enum mock_lie lie;
 	int refuse_error;
 	/* what it saw */
-	unsigned int requests[TENON_MSG_USAGE + 1];
+	unsigned int requests[TENON_MSG_QUEUE_USAGE + 1];
 	unsigned int wrong_requests;
 	unsigned int buffers;
 	uint32_t last_buffer;

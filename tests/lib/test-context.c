@@ -355,12 +355,21 @@ static void test_status_and_usage(void **state)
 	struct tdi_usage usage;
 	struct mock *m = *state;
 	struct tenon_context *c = mock_open(m);
+	struct tenon_queue *first, *second;
 
 	assert_int_equal(tenon_context_status(c, &status), 0);
 	assert_int_equal(status.queues, 1);
 	assert_int_equal(status.queue[0].completed, 77);
 	assert_int_equal(tenon_context_usage(c, &usage), 0);
 	assert_int_equal(usage.busy_ns, 1234);
+
+	assert_int_equal(tenon_queue_create(c, 8, NULL, &first), 0);
+	assert_int_equal(tenon_queue_create(c, 8, NULL, &second), 0);
+	assert_int_not_equal(tenon_queue_id(first), tenon_queue_id(second));
+	assert_int_equal(tenon_queue_usage(first, &usage), 0);
+	assert_int_equal(usage.busy_ns, 100 + tenon_queue_id(first));
+	assert_int_equal(tenon_queue_usage(second, &usage), 0);
+	assert_int_equal(usage.busy_ns, 100 + tenon_queue_id(second));
 
 	mock_lie(m, TENON_MSG_USAGE, GROWN);
 	usage.busy_ns = 0;

@@ -51,6 +51,8 @@ static int call(struct tenon_context *c, enum tenon_msg_type type, struct tenon_
 		return tenon_context_status(c, &status);
 	case TENON_MSG_USAGE:
 		return tenon_context_usage(c, &usage);
+	case TENON_MSG_QUEUE_USAGE:
+		return tenon_queue_usage(q, &usage);
 	default:
 		return -ENOSYS;
 	}
@@ -98,7 +100,7 @@ static void test_any_reply(void **state)
 	enum tenon_msg_type type;
 	enum mock_lie lie;
 
-	for (type = TENON_MSG_HELLO; type <= TENON_MSG_USAGE; type++)
+	for (type = TENON_MSG_HELLO; type <= TENON_MSG_QUEUE_USAGE; type++)
 		for (lie = LIE_NONE + 1; lie < LIE_ANY_END; lie++)
 			lie_once(*state, type, lie, -EPROTO);
 }
@@ -108,7 +110,7 @@ static void test_silence(void **state)
 {
 	enum tenon_msg_type type;
 
-	for (type = TENON_MSG_HELLO; type <= TENON_MSG_USAGE; type++) {
+	for (type = TENON_MSG_HELLO; type <= TENON_MSG_QUEUE_USAGE; type++) {
 		lie_once(*state, type, LIE_SILENT, -ETIMEDOUT);
 		lie_once(*state, type, LIE_HANG_UP, -ENODEV);
 	}

@@ -113,6 +113,7 @@ static void test_open(void **state)
 {
 	struct tdi_context_status status;
 	struct tdi_usage usage;
+	struct tenon_queue *q;
 
 	assert_string_equal((const char *)tenon_identify(context)->model, "fake");
 	assert_int_equal(tenon_limits(context)->memory_bytes, FAKE_MEMORY);
@@ -126,6 +127,10 @@ static void test_open(void **state)
 	assert_int_equal(status.queue[0].completed, 77);
 	assert_int_equal(tenon_context_usage(context, &usage), 0);
 	assert_int_equal(usage.busy_ns, 1234);
+	q = make(8, 0);
+	assert_int_equal(tenon_queue_usage(q, &usage), 0);
+	assert_int_equal(usage.busy_ns, 100 + tenon_queue_id(q));
+	assert_int_equal(tenon_queue_destroy(q), 0);
 	/* A signal that comes on the way is no reason to give up, nor does it repeat what was done. */
 	fail_next(DRM_TENON_QUERY, EINTR);
 	assert_int_equal(tenon_context_usage(context, &usage), 0);

@@ -267,6 +267,32 @@ static void test_limits(void **state)
 	assert_int_equal(usage.commands[TDI_OP_NOP], 1);
 }
 
+/* Of two queues with different work each has its own, and both add up to what the context has. */
+static void test_usage(void **state)
+{
+	struct tdi_usage all, first, second;
+	struct fixture *f = *state;
+	struct tenon_queue *q;
+	int i;
+
+	assert_int_equal(tenon_queue_create(f->context, 8, NULL, &q), 0);
+	for (i = 0; i < 5; i++) {
+		tenon_prep_nop(tenon_sqe_get(i < 2 ? f->queue : q), 0);
+		assert_int_equal(run(i < 2 ? f->queue : q), TDI_SC_OK);
+	}
+	assert_int_equal(tenon_queue_usage(f->queue, &first), 0);
+	assert_int_equal(tenon_queue_usage(q, &second), 0);
+	assert_int_equal(tenon_context_usage(f->context, &all), 0);
+	assert_int_equal(first.commands[TDI_OP_NOP], 2);
+	assert_int_equal(second.commands[TDI_OP_NOP], 3);
+	assert_int_equal(all.commands[TDI_OP_NOP], 5);
+	assert_int_equal(first.busy_ns + second.busy_ns, all.busy_ns);
+	/* What a queue used stays its context's when it is gone. */
+	assert_int_equal(tenon_queue_destroy(q), 0);
+	assert_int_equal(tenon_context_usage(f->context, &second), 0);
+	assert_int_equal(second.busy_ns, all.busy_ns);
+}
+
 /* What the partition shows in sysfs. */
 static uint64_t attribute(const char *name)
 {
@@ -468,6 +494,7 @@ static int at_node(void)
 		cmocka_unit_test_setup_teardown(test_commands, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_op, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_waits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_node_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_remove, setup, teardown),
@@ -482,6 +509,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_commands, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_op, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_waits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kill, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_term, setup, teardown),

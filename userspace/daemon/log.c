@@ -154,15 +154,17 @@ static int log_context_usage(struct admin *admin)
 
 static int log_queue_usage(struct admin *admin)
 {
+	struct tdi_usage usage;
 	int status;
 	struct tn_queue *queue = logged(admin, QUEUE, &status);
 
 	if (!queue)
 		return status;
 	tn_context_hold(queue->context);
-	status = write_data(admin, &queue->usage, sizeof(queue->usage));
+	usage = queue->usage;
 	tn_context_release(queue->context);
-	return status;
+	lie_about(&usage);
+	return write_data(admin, &usage, sizeof(usage));
 }
 
 static int log_context_status(struct admin *admin)

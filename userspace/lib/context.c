@@ -214,7 +214,7 @@ int tenon_context_usage(struct tenon_context *c, struct tdi_usage *usage)
 	int err;
 
 	pthread_mutex_lock(&c->lock);
-	err = c->transport->usage(c, usage);
+	err = c->transport->usage(c, NULL, usage);
 	pthread_mutex_unlock(&c->lock);
 	return err;
 }

@@ -48,7 +48,8 @@ struct transport {
 	int (*queue_create)(struct queue *q, uint32_t depth);
 	int (*queue_destroy)(struct queue *q);
 	int (*status)(struct tenon_context *c, struct tdi_context_status *status);
-	int (*usage)(struct tenon_context *c, struct tdi_usage *usage);
+	/* @q NULL: of all. */
+	int (*usage)(struct tenon_context *c, const struct queue *q, struct tdi_usage *usage);
 	/* The device asked to be told of a new tail. */
 	int (*kick)(struct queue *q);
 	/* Has the device died without a word in the kernel page? */

@@ -105,12 +105,18 @@ static int limited(struct tenon_context *c, int err, const char *limit, uint64_t
 			  (unsigned long long)s.allowed);
 }
 
+static int query_of(struct tenon_context *c, enum drm_tenon_query_type type, uint32_t id, void *to,
+		    uint32_t size, const char *what)
+{
+	struct drm_tenon_query q = { .type = type, .size = size, .pointer = (uintptr_t)to, .id = id };
+
+	return call(c, DRM_IOCTL_TENON_QUERY, &q, what);
+}
+
 static int query(struct tenon_context *c, enum drm_tenon_query_type type, void *to, uint32_t size,
 		 const char *what)
 {
-	struct drm_tenon_query q = { .type = type, .size = size, .pointer = (uintptr_t)to };
-
-	return call(c, DRM_IOCTL_TENON_QUERY, &q, what);
+	return query_of(c, type, 0, to, size, what);
 }
 
 static int node_open(struct tenon_context *c, const char *path)
@@ -154,10 +160,11 @@ static int node_status(struct tenon_context *c, struct tdi_context_status *statu
 	return err;
 }
 
-static int node_usage(struct tenon_context *c, struct tdi_usage *usage)
+static int node_usage(struct tenon_context *c, const struct queue *q, struct tdi_usage *usage)
 {
 	struct tdi_usage u;
-	int err = query(c, DRM_TENON_QUERY_USAGE, &u, sizeof(u), "usage");
+	int err = q ? query_of(c, DRM_TENON_QUERY_QUEUE_USAGE, q->id, &u, sizeof(u), "usage of a queue") :
+		      query(c, DRM_TENON_QUERY_USAGE, &u, sizeof(u), "usage");
 
 	if (!err)
 		*usage = u;

@@ -137,6 +137,18 @@ int tenon_queue_destroy(struct tenon_queue *queue)
 	return err;
 }
 
+int tenon_queue_usage(struct tenon_queue *queue, struct tdi_usage *usage)
+{
+	struct queue *q = internal(queue);
+	struct tenon_context *c = q->context;
+	int err;
+
+	pthread_mutex_lock(&c->lock);
+	err = c->transport->usage(c, q, usage);
+	pthread_mutex_unlock(&c->lock);
+	return err;
+}
+
 uint32_t tenon_queue_id(const struct tenon_queue *queue)
 {
 	return internal(queue)->id;

@@ -153,6 +153,7 @@ static int refused(struct tenon_context *c, enum tenon_msg_type type, const stru
 		[TENON_MSG_QUEUE_DESTROY] = "destroy a queue",
 		[TENON_MSG_STATUS] = "status",
 		[TENON_MSG_USAGE] = "usage",
+		[TENON_MSG_QUEUE_USAGE] = "usage of a queue",
 	};
 	const char *limit = NULL;
 
@@ -303,13 +304,18 @@ static int socket_status(struct tenon_context *c, struct tdi_context_status *sta
 	return err;
 }
 
-static int socket_usage(struct tenon_context *c, struct tdi_usage *usage)
+static int socket_usage(struct tenon_context *c, const struct queue *q, struct tdi_usage *usage)
 {
+	struct tenon_msg_queue_usage of_queue = { .queue = q ? q->id : 0 };
 	struct tenon_reply_usage reply;
 	struct tenon_msg msg;
 	int err;
 
-	err = call(c, TENON_MSG_USAGE, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
+	if (q)
+		err = call(c, TENON_MSG_QUEUE_USAGE, &of_queue, sizeof(of_queue), &reply,
+			   sizeof(reply), NULL, 0);
+	else
+		err = call(c, TENON_MSG_USAGE, &msg, sizeof(msg), &reply, sizeof(reply), NULL, 0);
 	if (!err)
 		*usage = reply.usage;
 	return err;

@@ -15,7 +15,7 @@
  * EINVAL. A call that fails has changed nothing, the structure that was passed included.
  *
  * Errors of all calls that talk to the device (BUFFER_MAP, BUFFER_UNMAP, QUEUE_CREATE, QUEUE_DESTROY,
- * CONTEXT_STATUS and QUERY of USAGE):
+ * CONTEXT_STATUS and QUERY of USAGE and QUEUE_USAGE):
  *
  *  * ENODEV: the device is unplugged
  *  * EIO: the context is dead: its device failed or was reset, or stopped it for a command that ran too long.
@@ -53,6 +53,7 @@ enum drm_tenon_query_type {
 	DRM_TENON_QUERY_IDENTIFY = 1,	/* struct tdi_identify of <linux/tdi.h> */
 	DRM_TENON_QUERY_LIMITS = 2,	/* struct drm_tenon_limits */
 	DRM_TENON_QUERY_USAGE = 3,	/* struct tdi_usage of this context; asks the device */
+	DRM_TENON_QUERY_QUEUE_USAGE = 4, /* the same of a queue of it; ENOENT if there is no such */
 };
 
 /**
@@ -60,13 +61,20 @@ enum drm_tenon_query_type {
  * @type: enum drm_tenon_query_type; EINVAL if unknown
  * @size: in: bytes at @pointer, at most 4096, else E2BIG; out: bytes that the kernel knows of
  * @pointer: where to; 0 to ask for @size alone
+ * @id: of QUEUE_USAGE: queue id; else 0
+ * @reserved: 0
  *
- * If there is room for less than the kernel knows, that much is written; the rest of a larger room is 0.
+ * If there is room for less than the kernel knows, that much is written; the rest of a larger room is 0. The
+ * first version ended before @id.
+ *
+ * What queues used adds up to what their context did, those that were destroyed included.
  */
 struct drm_tenon_query {
 	__u32 type;
 	__u32 size;
 	__u64 pointer;
+	__u32 id;
+	__u32 reserved;
 };
 
 /**

@@ -81,6 +81,16 @@ static int query_usage(int fd, struct tdi_usage *usage)
 	return call(fd, DRM_IOCTL_TENON_QUERY, &query);
 }
 
+static int query_queue(int fd, const struct queue *q, struct tdi_usage *usage)
+{
+	struct drm_tenon_query query = {
+		.type = DRM_TENON_QUERY_QUEUE_USAGE, .size = sizeof(*usage), .pointer = (uintptr_t)usage,
+		.id = q->made.queue,
+	};
+
+	return call(fd, DRM_IOCTL_TENON_QUERY, &query);
+}
+
 struct client {
 	int fd;
 	struct buffer a, b;
@@ -283,6 +293,58 @@ TEST_F(books, killed)
 	EXPECT_EQ(self->cut, attribute("usage/cut_ns"));
 }
 
+/* Each queue has what its own completions say, and all that there were add up to the context. */
+TEST_F(books, of_queues)
+{
+	unsigned long long busy = 0, commands = 0, errors = 0, gone = 0;
+	struct tdi_usage usage, again, all;
+	struct client *c = &self->c;
+	struct queue q[3];
+
+	q[0] = c->q;
+	ASSERT_EQ(0, queue_make(c->fd, 64, -1, &q[1]));
+	ASSERT_EQ(0, queue_make(c->fd, 64, -1, &q[2]));
+	for (unsigned int round = 0; round < 2; round++) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(q); i++) {
+			unsigned long long sum = 0;
+
+			if (round && i == 1)
+				continue;
+			c->q = q[i];
+			c->busy = c->commands = c->errors = 0;
+			ASSERT_EQ(0, query_queue(c->fd, &c->q, &again));
+			ASSERT_EQ(0, run_mixed(c, i + 1));
+			ASSERT_EQ(0, query_queue(c->fd, &c->q, &usage));
+			EXPECT_EQ(c->busy, usage.busy_ns - again.busy_ns);
+			EXPECT_LT(0, c->busy);
+			EXPECT_EQ(c->errors, usage.errors - again.errors);
+			for (unsigned int k = 0; k < TDI_USAGE_KINDS; k++)
+				sum += usage.commands[k] - again.commands[k];
+			EXPECT_EQ(c->commands, sum);
+			EXPECT_EQ(9 * (i + 1), sum);
+			busy += c->busy;
+			commands += c->commands;
+			errors += c->errors;
+			q[i] = c->q;
+		}
+		ASSERT_EQ(0, query_usage(c->fd, &all));
+		EXPECT_EQ(busy, all.busy_ns);
+		EXPECT_EQ(errors, all.errors);
+		for (unsigned int k = gone = 0; k < TDI_USAGE_KINDS; k++)
+			gone += all.commands[k];
+		EXPECT_EQ(commands, gone);
+		if (round)
+			break;
+		ASSERT_EQ(0, query_queue(c->fd, &q[1], &usage));
+		ASSERT_EQ(0, queue_destroy(c->fd, q[1].made.queue));
+		EXPECT_EQ(ENOENT, query_queue(c->fd, &q[1], &usage));
+		queue_unmap(&q[1]);
+	}
+	queue_unmap(&q[2]);
+	c->q = q[0];
+	client_close(c);
+}
+
 /* Without a question of anybody's, the watchdog's rounds bring books up to date. */
 TEST_F(books, of_files)
 {
@@ -363,12 +425,18 @@ TEST_F(books, reset)
 TEST_F(books, claims_too_much)
 {
 	long long units = controller("units"), cut = 0, start = now_ns(), gone;
+	struct tdi_usage of_queue, of_context;
 
 	ASSERT_TRUE(fault("usage times 100000"));
 	ASSERT_EQ(0, run_mixed(&self->c, ROUNDS));
 	EXPECT_LT(self->busy, attribute("usage/busy_ns"));
 	EXPECT_LT(self->cut, attribute("usage/cut_ns"));
+	/* Nor is it believed of a queue, which can't have had more than its context. */
 	ASSERT_EQ(0, run_mixed(&self->c, ROUNDS));
+	ASSERT_EQ(0, query_queue(self->c.fd, &self->c.q, &of_queue));
+	ASSERT_EQ(0, query_usage(self->c.fd, &of_context));
+	EXPECT_LT(0, of_queue.busy_ns);
+	EXPECT_GE(of_context.busy_ns, of_queue.busy_ns);
 	client_close(&self->c);
 	ASSERT_TRUE(all_ended());
 	/* The last second before the start may have been idle, but not proven to be. */
@@ -381,14 +449,18 @@ TEST_F(books, claims_too_much)
 
 TEST_F(books, goes_back)
 {
+	struct tdi_usage of_queue, again;
 	long long busy, zero = -1;
 
 	ASSERT_EQ(0, run_mixed(&self->c, ROUNDS));
 	busy = attribute("usage/busy_ns");
 	EXPECT_EQ(self->busy + (long long)self->c.busy, busy);
+	ASSERT_EQ(0, query_queue(self->c.fd, &self->c.q, &of_queue));
 	ASSERT_TRUE(fault("usage back"));
 	ASSERT_EQ(0, run_mixed(&self->c, ROUNDS));
 	EXPECT_EQ(busy, attribute("usage/busy_ns"));
+	ASSERT_EQ(0, query_queue(self->c.fd, &self->c.q, &again));
+	EXPECT_EQ(0, memcmp(&of_queue, &again, sizeof(again)));
 	EXPECT_TRUE(told(self->events, "fault", "cause=usage-goes-back", "cut_ns", &zero));
 	EXPECT_EQ(0, zero);
 	ASSERT_TRUE(fault("go"));

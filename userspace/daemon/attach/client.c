@@ -437,24 +437,40 @@ int tn_client_queue_create(struct client *client, const struct tenon_msg_queue_c
 	return 0;
 }
 
+static bool find_ring(const struct client *client, uint32_t id, uint32_t *slot)
+{
+	for (*slot = 0; *slot < client->attach->options.queues_max; (*slot)++)
+		if (client->ring[*slot] && client->ring[*slot]->id == id)
+			return true;
+	return false;
+}
+
+int tn_client_queue_usage(struct client *client, const struct tenon_msg_queue_usage *msg, struct answer *answer)
+{
+	uint32_t slot;
+
+	if (msg->reserved)
+		return -EINVAL;
+	if (!find_ring(client, msg->queue, &slot))
+		return -ENOENT;
+	answer->bytes = sizeof(answer->usage);
+	return tn_client_log(client, TDI_LOG_QUEUE_USAGE, msg->queue, client->ring[slot]->generation,
+			     &answer->usage.usage, sizeof(answer->usage.usage));
+}
+
 int tn_client_queue_destroy(struct client *client, const struct tenon_msg_queue_destroy *msg,
 			 struct answer *answer)
 {
 	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_QUEUE_DESTROY };
-	struct ring *ring = NULL;
+	struct ring *ring;
 	uint32_t slot;
 	int error;
 
 	if (msg->reserved)
 		return -EINVAL;
-	for (slot = 0; slot < client->attach->options.queues_max; slot++) {
-		ring = client->ring[slot];
-		if (ring && ring->id == msg->queue)
-			break;
-		ring = NULL;
-	}
-	if (!ring)
+	if (!find_ring(client, msg->queue, &slot))
 		return -ENOENT;
+	ring = client->ring[slot];
 	sqe.generation = ring->generation;
 	sqe.queue.queue = ring->id;
 	error = tn_client_admin(client->attach, &client->space, &sqe);

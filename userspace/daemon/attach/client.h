@@ -95,6 +95,8 @@ struct answer {
 
 /* An admin command to the device: 0 or -errno. */
 int tn_client_admin(struct tn_unix *attach, struct tn_space *space, const struct tdi_admin_sqe *sqe);
+int tn_client_log(struct client *client, enum tdi_log_page page, uint32_t id, uint32_t generation, void *to,
+		  uint32_t bytes);
 /* Say in the reply what was asked for and what is allowed; returns @error. */
 int tn_client_refuse(struct answer *answer, int error, uint64_t needed, uint64_t allowed);
 
@@ -107,6 +109,8 @@ int tn_client_queue_create(struct client *client, const struct tenon_msg_queue_c
 			   struct answer *answer);
 int tn_client_queue_destroy(struct client *client, const struct tenon_msg_queue_destroy *msg,
 			    struct answer *answer);
+int tn_client_queue_usage(struct client *client, const struct tenon_msg_queue_usage *msg,
+			  struct answer *answer);
 /* The device has destroyed the context: what is left goes. */
 void tn_client_end(struct client *client);
 

@@ -127,16 +127,17 @@ static int hello(struct client *client, const struct tenon_msg_hello *msg, struc
 	return 0;
 }
 
-/* A log page of the context, as the device tells it. */
-static int context_log(struct client *client, enum tdi_log_page page, void *to, uint32_t bytes)
+/* A log page of the context or of one of its queues, as the device tells it. */
+int tn_client_log(struct client *client, enum tdi_log_page page, uint32_t id, uint32_t generation, void *to,
+		  uint32_t bytes)
 {
 	struct tn_unix *attach = client->attach;
 	struct tdi_admin_sqe sqe = { .opcode = TDI_ADMIN_GET_LOG };
 	int error;
 
-	sqe.generation = client->generation;
+	sqe.generation = generation;
 	sqe.data.page = page;
-	sqe.data.id = client->context;
+	sqe.data.id = id;
 	sqe.data.address = PAGE_BASE;
 	sqe.data.bytes = bytes;
 	error = tn_client_admin(attach, &attach->device->space, &sqe);
@@ -187,6 +188,7 @@ static int dispatch(struct client *client, size_t bytes, struct answer *answer)
 		[TENON_MSG_QUEUE_DESTROY] = sizeof(struct tenon_msg_queue_destroy),
 		[TENON_MSG_STATUS] = sizeof(struct tenon_msg),
 		[TENON_MSG_USAGE] = sizeof(struct tenon_msg),
+		[TENON_MSG_QUEUE_USAGE] = sizeof(struct tenon_msg_queue_usage),
 	};
 
 	if (head->reserved || head->size != bytes)
@@ -211,12 +213,14 @@ static int dispatch(struct client *client, size_t bytes, struct answer *answer)
 		return tn_client_queue_destroy(client, (const void *)head, answer);
 	case TENON_MSG_STATUS:
 		answer->bytes = sizeof(answer->status);
-		return context_log(client, TDI_LOG_CONTEXT_STATUS, &answer->status.status,
-				   sizeof(answer->status.status));
+		return tn_client_log(client, TDI_LOG_CONTEXT_STATUS, client->context, client->generation,
+				     &answer->status.status, sizeof(answer->status.status));
+	case TENON_MSG_QUEUE_USAGE:
+		return tn_client_queue_usage(client, (const void *)head, answer);
 	default:
 		answer->bytes = sizeof(answer->usage);
-		return context_log(client, TDI_LOG_CONTEXT_USAGE, &answer->usage.usage,
-				   sizeof(answer->usage.usage));
+		return tn_client_log(client, TDI_LOG_CONTEXT_USAGE, client->context, client->generation,
+				     &answer->usage.usage, sizeof(answer->usage.usage));
 	}
 }
 
