@@ -992,7 +992,7 @@ TEST_F(shares, nested)
 		}
 		while (!__atomic_load_n(&n->ready, __ATOMIC_ACQUIRE) && !n->wrong && now_ns() < end)
 			sleep_ms(1);
-		EXPECT_EQ(0, n->wrong)
+		ASSERT_EQ(0, n->wrong)
 			TH_LOG("way %d: %s", way, strerror(n->detail));
 		/* He took the last one, from all. */
 		EXPECT_EQ(2, shows("a", "queues"));
