@@ -221,6 +221,16 @@ static void close_books(struct tenon_controller *c)
 		tenon_usage_scan(c, NULL);
 }
 
+/* Who watches the nodes is told how their device is. Under lock. */
+static void announce_health(struct tenon_controller *c, const char *state)
+{
+	struct tenon_partition *p;
+	unsigned long group;
+
+	xa_for_each(&c->partitions, group, p)
+		tenon_partition_announce(p, "health", state);
+}
+
 /* What fence_off() didn't prove last time it may prove now. Returns with the lock held. */
 void tenon_controller_reset_begin(struct tenon_controller *c)
 {
@@ -228,6 +238,7 @@ void tenon_controller_reset_begin(struct tenon_controller *c)
 	if (c->state == TENON_GONE)
 		return;
 	c->resets++;
+	announce_health(c, "resetting");
 	if (c->state == TENON_LIVE && !READ_ONCE(c->cause))
 		close_books(c);
 	c->fenced = take_down(c, TENON_DOWN);
@@ -260,6 +271,7 @@ void tenon_controller_reset_end(struct tenon_controller *c)
 	} else {
 		dev_info(c->dev, "reset, contexts can be opened again\n");
 	}
+	announce_health(c, ret ? "failed" : "ready");
 	mutex_unlock(&c->lock);
 }
 

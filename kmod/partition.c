@@ -336,6 +336,35 @@ static void tell_settings(enum tenon_event_type type, struct tenon_partition *p)
 		    s->busy_period_us, s->memory_max, s->pinned_max, s->queues_max, s->contexts_max);
 }
 
+/*
+ * A uevent of the node, for udev and whoever else watches it, besides those of its coming and going. It says
+ * what has happened, and to what state.
+ */
+void tenon_partition_announce(struct tenon_partition *p, const char *event, const char *state)
+{
+	struct drm_device *drm = tenon_partition_drm(p);
+	char words[2][32], *env[] = { words[0], words[1], NULL };
+	int cookie;
+
+	if (!drm)
+		return;
+	scnprintf(words[0], sizeof(words[0]), "TENON_EVENT=%s", event);
+	scnprintf(words[1], sizeof(words[1]), "TENON_STATE=%s", state);
+	if (drm_dev_enter(drm, &cookie)) {
+		/* Not before it has come. */
+		if (device_is_registered(drm->accel->kdev))
+			kobject_uevent_env(&drm->accel->kdev->kobj, KOBJ_CHANGE, env);
+		drm_dev_exit(cookie);
+	}
+	drm_dev_put(drm);
+}
+
+/* As partitions are to who watches them. */
+static const char *state_name(const struct tenon_partition *p)
+{
+	return READ_ONCE(p->draining) ? "draining" : "active";
+}
+
 /* From now on @p has @s, or if it fails what it had. */
 int tenon_partition_modify(struct tenon_partition *p, const struct tenon_settings *s)
 {
@@ -357,6 +386,8 @@ int tenon_partition_modify(struct tenon_partition *p, const struct tenon_setting
 		tell_settings(TENON_EVENT_CHANGE, p);
 	mutex_unlock(&c->lock);
 	tenon_settings_free(ret ? &new : &old);
+	if (!ret)
+		tenon_partition_announce(p, "change", state_name(p));
 	return ret ? -EIO : 0;
 }
 
@@ -397,20 +428,6 @@ int tenon_partition_enter(struct tenon_partition *p, u32 *life)
 	return ret;
 }
 
-static void announce(struct tenon_partition *p)
-{
-	struct drm_device *drm = tenon_partition_drm(p);
-	int cookie;
-
-	if (!drm)
-		return;
-	if (drm_dev_enter(drm, &cookie)) {
-		kobject_uevent(&drm->accel->kdev->kobj, KOBJ_CHANGE);
-		drm_dev_exit(cookie);
-	}
-	drm_dev_put(drm);
-}
-
 void tenon_partition_drain(struct tenon_partition *p, bool drain)
 {
 	spin_lock(&p->gate);
@@ -418,7 +435,7 @@ void tenon_partition_drain(struct tenon_partition *p, bool drain)
 	spin_unlock(&p->gate);
 	tenon_event(TENON_EVENT_DRAIN, p->controller, p, "on=%d contexts=%lld", drain,
 		    atomic64_read(&p->contexts));
-	announce(p);
+	tenon_partition_announce(p, "drain", drain ? "draining" : "active");
 }
 
 /* To the next tenant: no context is left, and files of the last one stay dead. */
@@ -444,7 +461,7 @@ int tenon_partition_recycle(struct tenon_partition *p)
 	spin_unlock(&p->gate);
 	if (!ret) {
 		tenon_event(TENON_EVENT_RECYCLE, p->controller, p, "life=%u", p->life);
-		announce(p);
+		tenon_partition_announce(p, "recycle", "active");
 	}
 	return ret;
 }

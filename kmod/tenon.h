@@ -478,6 +478,7 @@ int tenon_partition_modify(struct tenon_partition *p, const struct tenon_setting
 int tenon_partition_enter(struct tenon_partition *p, u32 *life);
 void tenon_partition_drain(struct tenon_partition *p, bool drain);
 int tenon_partition_recycle(struct tenon_partition *p);
+void tenon_partition_announce(struct tenon_partition *p, const char *event, const char *state);
 struct drm_device *tenon_partition_drm(struct tenon_partition *p);
 int tenon_group_create(struct tenon_partition *p);
 void tenon_node_release(struct drm_device *drm);

@@ -3,9 +3,12 @@
  * stream DEVICE DRIVER: reads /dev/tenon-events while the driver's device comes, goes, is reset, and a tenant runs
  * into a limit. If this fails, an operator isn't told what happened, or is told by anybody who likes.
  */
+#include <linux/netlink.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "survivor.h"
 
@@ -263,11 +266,156 @@ TEST_F(stream, device_goes_and_comes)
 	EXPECT_STRNE(uuid[0], uuid[1]);
 }
 
+/* ---------------------------------------------------------------- a partition that is configured */
+
+static char config[96], directory[112];
+
+/* The next line of this type about that partition; others are passed over. */
+static bool told(int fd, const char *type, struct line *line)
+{
+	int64_t limit = now_ns() + LONG;
+
+	while (now_ns() < limit) {
+		if (next(fd, line))
+			sleep_ms(5);
+		else if (!strcmp(line->type, type) && says(line, "partition", "x"))
+			return true;
+	}
+	return false;
+}
+
+/* In a process of its own, under another uid: what it asks for is done by a worker later. Its pid. */
+static pid_t ask(bool make)
+{
+	pid_t child = fork();
+	int status;
+
+	if (!child) {
+		if (setreuid(FOREIGN_UID, 0))
+			_exit(1);
+		if (make && mkdir(directory, 0755))
+			_exit(2);
+		if (make)
+			put_word("1", directory, "enable");
+		else if (rmdir(directory))
+			_exit(3);
+		_exit(0);
+	}
+	return waitpid(child, &status, 0) == child && !status ? child : -1;
+}
+
+/* Its number is kept until nobody has the node; then nothing configured is left. */
+static bool clean_up(const struct line *line)
+{
+	char number[16];
+	int64_t limit = now_ns() + LONG;
+	ssize_t done = -1;
+	int fd;
+
+	snprintf(number, sizeof(number), "%lld", atoll(strstr(line->text, " device=accel") + strlen(" device=accel")));
+	while (done < 0 && now_ns() < limit) {
+		fd = open("/sys/kernel/config/tenon/reap", O_WRONLY);
+		done = write(fd, number, strlen(number));
+		close(fd);
+		if (done < 0)
+			sleep_ms(10);
+	}
+	return done > 0 && !rmdir(config);
+}
+
+static int uevents_open(void)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
+	int bytes = 8 << 20;
+
+	/* None is lost while others are looked at. */
+	if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) ||
+			bind(fd, (struct sockaddr *)&kernel, sizeof(kernel)))) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/* What a uevent says of a key, or "". */
+static const char *key_of(const char *text, ssize_t bytes, const char *key)
+{
+	const char *at;
+
+	for (at = text; at < text + bytes; at += strlen(at) + 1)
+		if (!strncmp(at, key, strlen(key)) && at[strlen(key)] == '=')
+			return at + strlen(key) + 1;
+	return "";
+}
+
+/* The next uevent of a node, but for those of others: is it this? */
+static bool uevent(int fd, const char *node, const char *action, const char *event, const char *state)
+{
+	int64_t limit = now_ns() + LONG;
+	char text[4096];
+	ssize_t bytes;
+
+	while (now_ns() < limit) {
+		bytes = recv(fd, text, sizeof(text) - 1, 0);
+		if (bytes < 0) {
+			sleep_ms(5);
+			continue;
+		}
+		text[bytes] = '\0';
+		if (strcmp(key_of(text, bytes, "SUBSYSTEM"), "accel") || strcmp(key_of(text, bytes, "DEVNAME"), node))
+			continue;
+		if (!strcmp(key_of(text, bytes, "ACTION"), action) && !strcmp(key_of(text, bytes, "TENON_EVENT"), event) &&
+		    !strcmp(key_of(text, bytes, "TENON_STATE"), state))
+			return true;
+		printf("# %s of %s: %s, %s; not %s: %s, %s\n", key_of(text, bytes, "ACTION"), node,
+		       key_of(text, bytes, "TENON_EVENT"), key_of(text, bytes, "TENON_STATE"), action, event, state);
+		return false;
+	}
+	printf("# no uevent of %s\n", node);
+	return false;
+}
+
+/* Who watches a node, as udev does, is told of all that happens to it, in order, and of nothing else. */
+TEST_F(stream, uevents)
+{
+	struct line line;
+	char node[32];
+	int fd = uevents_open();
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, lseek(self->fd, 0, SEEK_END));
+	ASSERT_EQ(0, mkdir(config, 0755));
+	ASSERT_LT(0, ask(true));
+	ASSERT_TRUE(told(self->fd, "create", &line));
+	snprintf(node, sizeof(node), "accel/accel%lld",
+		 atoll(strstr(line.text, " device=accel") + strlen(" device=accel")));
+	EXPECT_TRUE(uevent(fd, node, "add", "", ""));
+	put_word("50", directory, "weight");
+	EXPECT_TRUE(uevent(fd, node, "change", "change", "active"));
+	put_word("1", directory, "drain");
+	EXPECT_TRUE(uevent(fd, node, "change", "drain", "draining"));
+	put_word("20002", directory, "allow_uid");
+	EXPECT_TRUE(uevent(fd, node, "change", "change", "draining"));
+	put_word("1", directory, "recycle");
+	EXPECT_TRUE(uevent(fd, node, "change", "recycle", "active"));
+	put_word("1", "/sys/bus/pci/devices", strcat(strcpy(line.text, address), "/reset"));
+	EXPECT_TRUE(uevent(fd, node, "change", "health", "resetting"));
+	EXPECT_TRUE(uevent(fd, node, "change", "health", "ready"));
+	ASSERT_LT(0, ask(false));
+	EXPECT_TRUE(uevent(fd, node, "remove", "", ""));
+	ASSERT_TRUE(told(self->fd, "delete", &line));
+	EXPECT_TRUE(clean_up(&line));
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 3)
 		return 2;
 	address = argv[1];
 	driver = argv[2];
+	snprintf(config, sizeof(config), "/sys/kernel/config/tenon/%s", address);
+	snprintf(directory, sizeof(directory), "%s/x", config);
 	return test_harness_run(1, argv);
 }
