@@ -323,6 +323,31 @@ static bool clean_up(const struct line *line)
 	return done > 0 && !rmdir(config);
 }
 
+/* A worker makes and ends partitions, but it is told who wanted it. */
+TEST_F(stream, who_asked)
+{
+	struct line line;
+	pid_t maker, ender;
+
+	ASSERT_EQ(0, lseek(self->fd, 0, SEEK_END));
+	ASSERT_EQ(0, mkdir(config, 0755));
+	maker = ask(true);
+	ASSERT_LT(0, maker);
+	ASSERT_TRUE(told(self->fd, "create", &line));
+	EXPECT_EQ(maker, number_of(&line, "pid"));
+	EXPECT_EQ(FOREIGN_UID, number_of(&line, "uid"));
+	put_word("50", directory, "weight");
+	ASSERT_TRUE(told(self->fd, "change", &line));
+	EXPECT_EQ(getpid(), number_of(&line, "pid"));
+	EXPECT_EQ(0, number_of(&line, "uid"));
+	ender = ask(false);
+	ASSERT_LT(0, ender);
+	ASSERT_TRUE(told(self->fd, "delete", &line));
+	EXPECT_EQ(ender, number_of(&line, "pid"));
+	EXPECT_EQ(FOREIGN_UID, number_of(&line, "uid"));
+	EXPECT_TRUE(clean_up(&line));
+}
+
 static int uevents_open(void)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK, .nl_groups = 1 };
