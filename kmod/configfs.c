@@ -984,6 +984,7 @@ bool tenon_config_bind(struct tenon_controller *c)
 				continue;
 			builtin &= !is_default(f);
 			f->error = 0;
+			f->by.pid = 0;
 			/* The directory has a reference. */
 			queue(f);
 		}

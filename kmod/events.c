@@ -163,7 +163,7 @@ static unsigned int event_actor(enum tenon_event_type type, const struct tenon_p
 		task = (struct tenon_actor){ task_tgid_nr(current), current_uid() };
 		by = &task;
 	} else if (p && (type == TENON_EVENT_CREATE || type == TENON_EVENT_DELETE)) {
-		by = p->by;
+		by = p->by && p->by->pid ? p->by : NULL;
 	}
 	return by ? scnprintf(to, size, " pid=%d uid=%u", by->pid, from_kuid(&init_user_ns, by->uid)) : 0;
 }

@@ -337,7 +337,7 @@ void tenon_events_exit(void);
 
 /**
  * struct tenon_actor - who asked for what a worker does
- * @pid: in the initial namespace
+ * @pid: in the initial namespace; 0: nobody did
  * @uid: of the task
  */
 struct tenon_actor {

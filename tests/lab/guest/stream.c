@@ -238,9 +238,9 @@ TEST_F(stream, device_goes_and_comes)
 	unsigned int i = 0;
 	int64_t limit = now_ns() + LONG;
 
-	ASSERT_EQ(0, next(self->fd, &line));
-	ASSERT_EQ(0, next(self->fd, &line));
-	sscanf(strstr(line.text, " uuid="), " uuid=%63s", uuid[0]);
+	while (!next(self->fd, &line))
+		if (!strcmp(line.type, "create") && says(&line, "partition", "default"))
+			sscanf(strstr(line.text, " uuid="), " uuid=%63s", uuid[0]);
 	ASSERT_EQ(0, lseek(self->fd, 0, SEEK_END));
 	put_word("1", "/sys/bus/pci/devices", strcat(strcpy(line.text, address), "/reset"));
 	put_word(address, driver, "unbind");
@@ -304,8 +304,8 @@ static pid_t ask(bool make)
 	return waitpid(child, &status, 0) == child && !status ? child : -1;
 }
 
-/* Its number is kept until nobody has the node; then nothing configured is left. */
-static bool clean_up(const struct line *line)
+/* Its number is kept until nobody has the node. */
+static bool reap(const struct line *line)
 {
 	char number[16];
 	int64_t limit = now_ns() + LONG;
@@ -320,13 +320,19 @@ static bool clean_up(const struct line *line)
 		if (done < 0)
 			sleep_ms(10);
 	}
-	return done > 0 && !rmdir(config);
+	return done > 0;
+}
+
+/* Then nothing configured is left. */
+static bool clean_up(const struct line *line)
+{
+	return reap(line) && !rmdir(config);
 }
 
 /* A worker makes and ends partitions, but it is told who wanted it. */
 TEST_F(stream, who_asked)
 {
-	struct line line;
+	struct line line, before;
 	pid_t maker, ender;
 
 	ASSERT_EQ(0, lseek(self->fd, 0, SEEK_END));
@@ -340,11 +346,18 @@ TEST_F(stream, who_asked)
 	ASSERT_TRUE(told(self->fd, "change", &line));
 	EXPECT_EQ(getpid(), number_of(&line, "pid"));
 	EXPECT_EQ(0, number_of(&line, "uid"));
+	before = line;
+	/* It comes again with its device: nobody asked. */
+	put_word(address, driver, "unbind");
+	put_word(address, driver, "bind");
+	ASSERT_TRUE(told(self->fd, "create", &line));
+	EXPECT_EQ(-1, number_of(&line, "pid"));
 	ender = ask(false);
 	ASSERT_LT(0, ender);
 	ASSERT_TRUE(told(self->fd, "delete", &line));
 	EXPECT_EQ(ender, number_of(&line, "pid"));
 	EXPECT_EQ(FOREIGN_UID, number_of(&line, "uid"));
+	EXPECT_TRUE(reap(&before));
 	EXPECT_TRUE(clean_up(&line));
 }
 
