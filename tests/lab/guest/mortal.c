@@ -1,15 +1,46 @@
 // SPDX-License-Identifier: MIT
 /*
  * mortal DEVICE KIND ROUNDS: tenants under load are killed, or the device goes under them, by unbinding the driver,
- * by a function-level reset or by removal. Of every command that was submitted there is exactly one CQE, with a
- * status that says what became of it; the next open has a device that works; and memory is where it was. If this
- * fails, a host leaks or hangs a little with each container that dies and with each reset.
+ * by a function-level reset, by removal or by answering all ones, or the module goes after them. Of every command
+ * that was submitted there is exactly one CQE, with a status that says what became of it; the next open has a device
+ * that works; and memory is where it was. If this fails, a host leaks or hangs a little with each container that
+ * dies and with each reset.
  */
+#include <sys/syscall.h>
+
 #include "bystander.h"
+#include "memory.h"
 #include "survivor.h"
 
 static const char *address = "";
 static unsigned int rounds;
+
+/* The first rounds fill caches; the others are in two halves, with a look at memory before, between and after. */
+#define PARTS	3
+static struct memory look[PARTS];
+
+static unsigned int rounds_of(unsigned int part)
+{
+	return part ? rounds / 2 : 4;
+}
+
+/* At the end of a part, when the last tenants are on their way out. */
+static bool look_after(unsigned int part)
+{
+	int64_t end = now_ns() + LONG;
+
+	/* So that the pages of the next look aren't new to us. */
+	if (!part)
+		memset(look, 1, sizeof(look));
+	while ((attribute("contexts") || attribute("buffer_bytes")) && now_ns() < end)
+		sleep_ms(10);
+	if (attribute("contexts") || attribute("buffer_bytes") || attribute("unproven_pages")) {
+		printf("# %lld contexts, %lld bytes, %lld pages unproven\n", attribute("contexts"),
+		       attribute("buffer_bytes"), attribute("unproven_pages"));
+		return false;
+	}
+	return memory_look(&look[part]) && (part < 2 || memory_kept(look, rounds_of(part)));
+}
 
 static void put_word(const char *word, const char *format)
 {
@@ -21,52 +52,6 @@ static void put_word(const char *word, const char *format)
 	if (fd < 0 || write(fd, word, strlen(word)) != (ssize_t)strlen(word))
 		printf("# %s to %s: %s\n", word, path, strerror(errno));
 	close(fd);
-}
-
-/* Free pages, when all that is only kept for later is given back and workers have had time for the rest. */
-static long free_pages(void)
-{
-	char line[128];
-	long kib = 0;
-	FILE *info;
-
-	for (unsigned int i = 0; i < 3; i++) {
-		sleep_ms(200);
-		put_word("3", "/proc/sys/vm/drop_caches");
-	}
-	info = fopen("/proc/meminfo", "r");
-	while (info && fgets(line, sizeof(line), info))
-		if (sscanf(line, "MemFree: %ld", &kib) == 1)
-			break;
-	if (info)
-		fclose(info);
-	return kib / 4;
-}
-
-/*
- * What a round may leave: less than the smallest of its parts that are pages, a ring of one (the producer page), for
- * half of the rounds; and a constant for what the kernel keeps in per-CPU lists and partly used slabs, which is
- * there after few rounds or after many. A debug kernel keeps freed memory to find its use: there kmemleak looks.
- */
-static bool nothing_lost(long before)
-{
-	int64_t end = now_ns() + LONG;
-	long after;
-
-	/* The last of them are on their way out. */
-	while ((attribute("contexts") || attribute("buffer_bytes")) && now_ns() < end)
-		sleep_ms(10);
-	if (attribute("contexts") || attribute("buffer_bytes") || attribute("unproven_pages")) {
-		printf("# %lld contexts, %lld bytes, %lld pages unproven\n", attribute("contexts"),
-		       attribute("buffer_bytes"), attribute("unproven_pages"));
-		return false;
-	}
-	after = free_pages();
-
-	if (!access("/sys/kernel/debug/kmemleak", F_OK))
-		return true;
-	printf("# free pages: %ld, then %ld after %u rounds\n", before, after, rounds);
-	return before - after < 256 + (long)rounds / 2;
 }
 
 /* ----------------------------------------------------------------------------------- the killed */
@@ -92,38 +77,61 @@ static void in_flight(struct tenant *t, bool parked)
 		pause();
 }
 
+static bool kill_one(struct tenant *t, bool parked)
+{
+	pid_t child;
+	int status;
+
+	t->lives = 0;
+	child = fork();
+	if (!child)
+		in_flight(t, parked);
+	while (!__atomic_load_n(&t->lives, __ATOMIC_ACQUIRE) && !t->wrong)
+		sleep_ms(1);
+	if (t->wrong)
+		printf("# killed: line %d, %d\n", t->wrong, t->detail);
+	return !t->wrong && !kill(child, SIGKILL) && waitpid(child, &status, 0) == child && WIFSIGNALED(status);
+}
+
 TEST(killed)
 {
 	struct tenant *t = shared_tenants();
 	struct bystander bystander;
-	long before = 0;
 
-	for (unsigned int round = 0; round < rounds + 3; round++) {
-		pid_t child;
-		int status;
+	for (unsigned int part = 0; part < PARTS; part++) {
+		for (unsigned int round = 0; round < rounds_of(part); round++) {
+			bool last = round % 4 == 3 || round + 1 == rounds_of(part);
 
-		/* The first rounds fill caches. */
-		if (round == 3)
-			before = free_pages();
-		ASSERT_TRUE(round % 4 || bystander_start(&bystander));
-		t->lives = 0;
-		child = fork();
-		if (!child)
-			in_flight(t, round % 2);
-		while (!__atomic_load_n(&t->lives, __ATOMIC_ACQUIRE) && !t->wrong)
-			sleep_ms(1);
-		ASSERT_EQ(0, t->wrong)
-			TH_LOG("%d", t->detail);
-		ASSERT_EQ(0, kill(child, SIGKILL));
-		ASSERT_EQ(child, waitpid(child, &status, 0));
-		ASSERT_TRUE(WIFSIGNALED(status));
-		ASSERT_TRUE(usable());
-		ASSERT_TRUE(bystander_goes_on(&bystander, 1));
-		ASSERT_TRUE(round % 4 != 3 || bystander_stop(&bystander));
+			ASSERT_TRUE(round % 4 || bystander_start(&bystander));
+			ASSERT_TRUE(kill_one(t, round % 2));
+			ASSERT_TRUE(usable());
+			ASSERT_TRUE(bystander_goes_on(&bystander, 1));
+			ASSERT_TRUE(!last || bystander_stop(&bystander));
+		}
+		ASSERT_TRUE(look_after(part));
 	}
-	if ((rounds + 3) % 4)
-		ASSERT_TRUE(bystander_stop(&bystander));
-	EXPECT_TRUE(nothing_lost(before));
+}
+
+TEST(loaded)
+{
+	struct tenant *t = shared_tenants();
+
+	for (unsigned int part = 0; part < PARTS; part++) {
+		for (unsigned int round = 0; round < rounds_of(part); round++) {
+			int module;
+
+			ASSERT_TRUE(kill_one(t, round % 2));
+			ASSERT_TRUE(usable());
+			ASSERT_EQ(0, syscall(SYS_delete_module, "tenon", 0))
+				TH_LOG("%s", strerror(errno));
+			module = open("/modules/tenon/tenon.ko", O_RDONLY | O_CLOEXEC);
+			ASSERT_EQ(0, syscall(SYS_finit_module, module, "", 0))
+				TH_LOG("%s", strerror(errno));
+			close(module);
+			ASSERT_TRUE(usable());
+		}
+		ASSERT_TRUE(look_after(part));
+	}
 }
 
 static void unbind(void)
@@ -141,6 +149,27 @@ static void remove_and_rescan(void)
 {
 	put_word("1", "/sys/bus/pci/devices/%s/remove");
 	put_word("1", "/sys/bus/pci/rescan");
+}
+
+/*
+ * All ones, which nobody tells but the watchdog, and whose end of access can't be proven; then it is back as after
+ * power on, and bound anew or found anew, by turns, which proves it.
+ */
+static void gone_and_back(void)
+{
+	static unsigned int turn;
+	int64_t end = now_ns() + LONG;
+
+	if (!fault("gone"))
+		return;
+	while (attribute("unproven_pages") <= 0 && now_ns() < end)
+		sleep_ms(10);
+	if (!fault("back"))
+		return;
+	if (turn++ % 2)
+		remove_and_rescan();
+	else
+		unbind();
 }
 
 /* By the hot-plug controller, and another comes. */
@@ -164,22 +193,16 @@ static bool go(void (*away)(void))
 	struct tenant *t = shared_tenants();
 	pid_t child[TENANTS];
 	bool good = true;
-	long before = 0;
 	uint32_t aborted = 0;
 
-	for (unsigned int part = 0; part < 2; part++) {
-		/* The first rounds fill caches. */
-		unsigned int count = part ? rounds : 3;
-
-		if (part)
-			before = free_pages();
+	for (unsigned int part = 0; part < PARTS; part++) {
 		memset(t, 0, TENANTS * sizeof(*t));
 		for (unsigned int i = 0; i < TENANTS; i++) {
 			child[i] = fork();
 			if (!child[i])
 				survive(&t[i]);
 		}
-		for (unsigned int round = 0; round < count && good; round++) {
+		for (unsigned int round = 0; round < rounds_of(part) && good; round++) {
 			uint32_t lives[TENANTS], commands[TENANTS];
 
 			/* All are at work when it goes. */
@@ -208,11 +231,11 @@ static bool go(void (*away)(void))
 			good &= !status && !t[i].wrong;
 			aborted += t[i].aborted;
 		}
-		if (!good)
+		if (!good || !look_after(part))
 			return false;
 	}
 	printf("# %u commands were aborted\n", aborted);
-	return aborted && nothing_lost(before);
+	return aborted;
 }
 
 TEST(unbound)
@@ -228,6 +251,11 @@ TEST(reset)
 TEST(unplugged)
 {
 	EXPECT_TRUE(go(unplug_and_plug));
+}
+
+TEST(gone)
+{
+	EXPECT_TRUE(go(gone_and_back));
 }
 
 TEST(removed)
