@@ -39,7 +39,8 @@ static bool look_after(unsigned int part)
 		       attribute("buffer_bytes"), attribute("unproven_pages"));
 		return false;
 	}
-	return memory_look(&look[part]) && (part < 2 || memory_kept(look, rounds_of(part)));
+	/* In few rounds chance is more than what would be lost. */
+	return rounds < 50 || (memory_look(&look[part]) && (part < 2 || memory_kept(look, rounds_of(part))));
 }
 
 static void put_word(const char *word, const char *format)
