@@ -21,6 +21,7 @@
 static const char *const memory_ignored[] = {
 	"iommu_iova",		/* addresses for each CPU and size; dma-debug sees at unbind what of ours stays mapped */
 	"debug_objects_cache",	/* debugobjects' reserve; what is tracked is itself an object */
+	"vmap_area",		/* of kernel stacks and the like, given back many at a time; their pages are counted */
 };
 
 /* By name, in no order. */
