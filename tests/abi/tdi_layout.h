@@ -400,6 +400,10 @@ SIZE(tenon_msg_queue_destroy, 24);
 MEMBER(tenon_msg_queue_destroy, head, 0, 16);
 MEMBER(tenon_msg_queue_destroy, queue, 16, 4);
 MEMBER(tenon_msg_queue_destroy, reserved, 20, 4);
+SIZE(tenon_msg_queue_usage, 24);
+MEMBER(tenon_msg_queue_usage, head, 0, 16);
+MEMBER(tenon_msg_queue_usage, queue, 16, 4);
+MEMBER(tenon_msg_queue_usage, reserved, 20, 4);
 
 SIZE(tenon_reply_status, 1080);
 MEMBER(tenon_reply_status, head, 0, 40);
