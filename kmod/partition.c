@@ -614,6 +614,7 @@ void tenon_partition_remove(struct tenon_partition *p, const struct tenon_actor 
 {
 	p->by = by;
 	tenon_partition_close(p);
+	p->by = NULL;
 	tenon_controller_end_contexts(p->controller, p);
 	tenon_partition_free(p);
 }
