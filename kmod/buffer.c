@@ -8,9 +8,15 @@
  */
 #include <linux/bitops.h>
 #include <linux/dma-mapping.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/gfp.h>
 #include <linux/log2.h>
+#include <linux/mount.h>
+#include <linux/nodemask.h>
 #include <linux/overflow.h>
+#include <linux/pagemap.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -18,6 +24,7 @@
 #include <drm/drm_gem_shmem_helper.h>
 #include <drm/drm_vma_manager.h>
 
+#include "compat.h"
 #include "tenon.h"
 #include "trace.h"
 
@@ -100,6 +107,39 @@ struct drm_gem_object *tenon_gem_create(struct drm_device *drm, size_t size)
 	return &gem->base.base;
 }
 
+/*
+ * Shared memory has its pages where the task that is first to touch them wants them, but in a mount with a
+ * policy where that wants them, if there is room: here, on the device's node. Cpusets hold as ever.
+ */
+struct vfsmount *tenon_buffer_mount(int node)
+{
+	struct vfsmount *mount;
+	char policy[32];
+
+	if (node == NUMA_NO_NODE || num_online_nodes() < 2)
+		return NULL;
+	snprintf(policy, sizeof(policy), "mpol=prefer:%d", node);
+	mount = vfs_kern_mount(get_fs_type("tmpfs"), SB_KERNMOUNT, "tenon", policy);
+	/* A node without memory, for example. */
+	return IS_ERR(mount) ? NULL : mount;
+}
+
+/* The same as DRM's helper has made, which knows of no mounts; before anyone else sees the object. */
+static int move_near(struct tenon_context *x, struct drm_gem_object *gem)
+{
+	struct file *file;
+
+	if (!x->controller->near)
+		return 0;
+	file = shmem_file_setup_with_mnt(x->controller->near, "tenon", gem->size, TENON_NORESERVE);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	mapping_set_gfp_mask(file->f_mapping, mapping_gfp_mask(gem->filp->f_mapping));
+	fput(gem->filp);
+	gem->filp = file;
+	return 0;
+}
+
 static int charge(struct tenon_context *x, struct drm_gem_object *gem)
 {
 	struct tenon_partition *p = x->partition;
@@ -112,6 +152,12 @@ static int charge(struct tenon_context *x, struct drm_gem_object *gem)
 	to_tenon_gem(gem)->charged = gem->size;
 	tenon_usage_memory(p, gem->size);
 	return 0;
+}
+
+/* ENOSPC is what shmem says if there is no memory for an inode; tenants are told of limits by it. */
+static int no_inode(int error)
+{
+	return error == -ENOSPC ? -ENOMEM : error;
 }
 
 int tenon_buffer_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
@@ -129,10 +175,11 @@ int tenon_buffer_create_ioctl(struct drm_device *drm, void *data, struct drm_fil
 	if (args->size > max)
 		return tenon_context_limit(x, -ENOMEM, args->size, max);
 	shmem = drm_gem_shmem_create(drm, PAGE_ALIGN(args->size));
-	/* ENOSPC is what shmem says if there is no memory for an inode; tenants are told of limits by it. */
 	if (IS_ERR(shmem))
-		return shmem == ERR_PTR(-ENOSPC) ? -ENOMEM : PTR_ERR(shmem);
-	ret = charge(x, &shmem->base);
+		return no_inode(PTR_ERR(shmem));
+	ret = no_inode(move_near(x, &shmem->base));
+	if (!ret)
+		ret = charge(x, &shmem->base);
 	if (!ret)
 		ret = drm_gem_handle_create(file, &shmem->base, &handle);
 	if (!ret) {

@@ -10,6 +10,7 @@
 #include <linux/jiffies.h>
 #include <linux/log2.h>
 #include <linux/minmax.h>
+#include <linux/mount.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/timekeeping.h>
@@ -443,6 +444,7 @@ struct tenon_controller *tenon_controller_create(struct device *dev, const struc
 		kfree(c);
 		return NULL;
 	}
+	c->near = tenon_buffer_mount(c->node);
 	xa_init_flags(&c->contexts, XA_FLAGS_ALLOC);
 	xa_init_flags(&c->queues, XA_FLAGS_ALLOC);
 	tenon_admin_init(&c->request);
@@ -463,11 +465,14 @@ static void controller_free(struct kref *ref)
 	xa_destroy(&c->contexts);
 	xa_destroy(&c->queues);
 	xa_destroy(&c->partitions);
+	if (c->near)
+		kern_unmount(c->near);
 	kfree(c);
 }
 
 void tenon_controller_put(struct tenon_controller *c)
 {
+	might_sleep();
 	kref_put(&c->ref, controller_free);
 }
 

@@ -33,6 +33,11 @@ static DEFINE_IDA(partition_ids);
 
 #define to_partition(device) container_of(to_auxiliary_dev(device), struct tenon_partition, aux)
 
+static const char *state_name(const struct tenon_partition *p)
+{
+	return READ_ONCE(p->draining) ? "draining" : "active";
+}
+
 static ssize_t partition_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%s\n", to_partition(dev)->name);
@@ -120,7 +125,7 @@ static DEVICE_ATTR_RO(uuid);
 
 static ssize_t state_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%s\n", READ_ONCE(to_partition(dev)->draining) ? "draining" : "active");
+	return sysfs_emit(buf, "%s\n", state_name(to_partition(dev)));
 }
 static DEVICE_ATTR_RO(state);
 
@@ -357,12 +362,6 @@ void tenon_partition_announce(struct tenon_partition *p, const char *event, cons
 		drm_dev_exit(cookie);
 	}
 	drm_dev_put(drm);
-}
-
-/* As partitions are to who watches them. */
-static const char *state_name(const struct tenon_partition *p)
-{
-	return READ_ONCE(p->draining) ? "draining" : "active";
 }
 
 /* From now on @p has @s, or if it fails what it had. */

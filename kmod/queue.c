@@ -688,7 +688,7 @@ static void queue_stop(struct work_struct *work)
 		tenon_queue_kill(q);
 		x->controller->ops->flush(x->controller);
 		/* It has stopped, so this is all that it used. */
-		tenon_usage_last_queue(q);
+		tenon_usage_queue(q);
 		if (!tenon_context_admin(x, &sqe, false))
 			tenon_queue_end(q, true);
 	}

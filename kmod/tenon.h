@@ -59,6 +59,7 @@ struct drm_printer;
 struct eventfd_ctx;
 struct tenon_controller;
 struct tenon_partition;
+struct vfsmount;
 struct vm_area_struct;
 
 /* ------------------------------------------------------------------------------------- parts */
@@ -174,6 +175,7 @@ enum tenon_state {
  * @ref: of the transport while bound, of each partition, of each context
  * @dev: does the DMA; valid until removed
  * @node: NUMA node of @dev, where rings are
+ * @near: makes buffers on that node, or NULL: that is where they are anyway, or it can't be told
  * @ops: the transport
  * @transport: the transport's own; valid until removed
  * @admin_ms: time-out of admin commands
@@ -223,6 +225,7 @@ struct tenon_controller {
 	struct kref ref;
 	struct device *dev;
 	int node;
+	struct vfsmount *near;
 	const struct tenon_transport_ops *ops;
 	void *transport;
 	unsigned int admin_ms;
@@ -622,7 +625,7 @@ void tenon_usage_last(struct tenon_context *x);
 void tenon_usage_close(struct tenon_context *x);
 int tenon_usage_query(struct tenon_context *x, struct tdi_usage *usage);
 int tenon_usage_query_queue(struct tenon_context *x, u32 id, struct tdi_usage *usage);
-void tenon_usage_last_queue(struct tenon_queue *q);
+int tenon_usage_queue(struct tenon_queue *q);
 void tenon_usage_fdinfo(struct tenon_context *x, struct drm_printer *printer);
 ssize_t tenon_usage_show_busy(struct tenon_controller *c, char *buf);
 ssize_t tenon_usage_show_cut(struct tenon_controller *c, char *buf);
@@ -632,6 +635,7 @@ extern const struct attribute_group tenon_usage_group;
 /* ------------------------------------------------------------------------------------ buffer */
 
 struct drm_gem_object *tenon_gem_create(struct drm_device *drm, size_t size);
+struct vfsmount *tenon_buffer_mount(int node);
 int tenon_buffer_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int tenon_buffer_info_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int tenon_buffer_map_ioctl(struct drm_device *drm, void *data, struct drm_file *file);

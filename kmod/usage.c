@@ -243,8 +243,11 @@ static void report_queue(struct tenon_queue *q, struct tdi_usage *usage)
 			    "context=%u queue=%u cause=usage-goes-back cut_ns=0", x->id, q->id);
 }
 
-/* Ask the device about a queue that it knows, and then about its context; under the context's lock. */
-static int queue_update(struct tenon_queue *q)
+/*
+ * Ask the device about a queue that it knows, and then about its context; under the context's lock. When a queue has
+ * stopped that is the last time, and what there is for whoever asks later.
+ */
+int tenon_usage_queue(struct tenon_queue *q)
 {
 	struct tdi_usage *usage;
 	int ret;
@@ -276,7 +279,7 @@ int tenon_usage_query_queue(struct tenon_context *x, u32 id, struct tdi_usage *u
 	if (!q || !q->listed)
 		ret = -ENOENT;
 	else if (tenon_queue_on_device(q))
-		ret = queue_update(q);
+		ret = tenon_usage_queue(q);
 	if (!ret && q->books) {
 		spin_lock(&x->controller->books_lock);
 		*usage = q->books->sum;
@@ -284,12 +287,6 @@ int tenon_usage_query_queue(struct tenon_context *x, u32 id, struct tdi_usage *u
 	}
 	tenon_context_leave(x);
 	return ret;
-}
-
-/* The device has stopped the queue, and is about to be told to forget it. Under the context's lock. */
-void tenon_usage_last_queue(struct tenon_queue *q)
-{
-	queue_update(q);
 }
 
 /* ------------------------------------------------------------------------- the end of contexts */

@@ -20,13 +20,13 @@ TESTS = ['load', 'refuse', 'node', 'unplug', 'vfio', 'msi',
          'basic', 'doorbells', 'hostile-ioctls', 'isolation',
          'death', 'faults', 'resets', 'unproven', 'crash',
          'partitions', 'events', 'meter', 'operator',
-         'splat', 'kunit', 'library', 'udev',
+         'numa', 'splat', 'kunit', 'library', 'udev',
          'rounds-killed', 'rounds-unbound', 'rounds-removed', 'rounds-reset', 'rounds-unplugged', 'rounds-gone',
          'rounds-loaded', 'rounds-partitions']
 PROGRAMS = {'bar': ['-m64'], 'pull': ['-m64'], 'ioctls': ['-m64', '-m32'], 'drive': ['-m64'],
             'commands': ['-m64'], 'hostile': ['-m64', '-m32'], 'access': ['-m64'], 'rings': ['-m64'],
             'pages': ['-m64'], 'hands': ['-m64'], 'mortal': ['-m64'], 'faulty': ['-m64'],
-            'shares': ['-m64'], 'stream': ['-m64'], 'bill': ['-m64']}
+            'near': ['-m64'], 'shares': ['-m64'], 'stream': ['-m64'], 'bill': ['-m64']}
 VFIO = ['irqbypass', 'vfio', 'vfio_iommu_type1', 'vfio-pci-core', 'vfio-pci']
 
 TRIES = 24
@@ -39,6 +39,8 @@ HARMLESS = re.compile(r'DMA-API: (preallocated|debugging enabled)|leak detector 
 
 APPEND = ('console=ttyS0 loglevel=8 panic=-1 oops=panic mitigations=off tsc=reliable no_timer_check '
           'intel_iommu=on iommu.passthrough=0')
+# Two nodes of a VM's memory, where no page moves on its own.
+NODES = 'numa=fake=2 numa_balancing=disable'
 # So that objects of slab caches are counted exactly: see guest/memory.h.
 EXACT = 'slab_debug=F slab_nomerge'
 
@@ -72,7 +74,7 @@ def provokes(name):
 class Kernel:
     """One of Debian's."""
 
-    debug, memory, slow, append, long = False, '512M', 1, APPEND, False
+    kind, memory, slow, append, long = 'stock', '512M', 1, f'{APPEND} {NODES}', False
 
     def __init__(self, release):
         self.release = release
@@ -214,7 +216,7 @@ class DebugKernel(Kernel):
     """That of tests/lab/debug-kernel. Started from its bzImage: from the ELF image KASAN triple-faults."""
 
     # kmemleak makes all take two to four times as long: --leaks for those who have the time.
-    debug, memory, slow, append = True, '1G', 6, f'{APPEND} {EXACT} kmemleak=off'
+    kind, memory, slow, append = 'debug', '1G', 6, f'{APPEND} {EXACT} kmemleak=off'
 
     def __init__(self, release):
         super().__init__(release)
