@@ -244,8 +244,8 @@ static void report_queue(struct tenon_queue *q, struct tdi_usage *usage)
 }
 
 /*
- * Ask the device about a queue that it knows, and then about its context; under the context's lock. When a queue has
- * stopped that is the last time, and what there is for whoever asks later.
+ * Ask the device about a queue that it knows, and then about its context; under the context's lock. When a
+ * queue has stopped that is the last time, and what there is for whoever asks later.
  */
 int tenon_usage_queue(struct tenon_queue *q)
 {

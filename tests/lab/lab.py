@@ -20,13 +20,13 @@ TESTS = ['load', 'refuse', 'node', 'unplug', 'vfio', 'msi',
          'basic', 'doorbells', 'hostile-ioctls', 'isolation',
          'death', 'faults', 'resets', 'unproven', 'crash',
          'partitions', 'events', 'meter', 'operator',
-         'numa', 'splat', 'kunit', 'library', 'udev',
+         'numa', 'allocation', 'splat', 'kunit', 'library', 'udev',
          'rounds-killed', 'rounds-unbound', 'rounds-removed', 'rounds-reset', 'rounds-unplugged', 'rounds-gone',
          'rounds-loaded', 'rounds-partitions']
 PROGRAMS = {'bar': ['-m64'], 'pull': ['-m64'], 'ioctls': ['-m64', '-m32'], 'drive': ['-m64'],
             'commands': ['-m64'], 'hostile': ['-m64', '-m32'], 'access': ['-m64'], 'rings': ['-m64'],
             'pages': ['-m64'], 'hands': ['-m64'], 'mortal': ['-m64'], 'faulty': ['-m64'],
-            'near': ['-m64'], 'shares': ['-m64'], 'stream': ['-m64'], 'bill': ['-m64']}
+            'near': ['-m64'], 'starved': ['-m64'], 'shares': ['-m64'], 'stream': ['-m64'], 'bill': ['-m64']}
 VFIO = ['irqbypass', 'vfio', 'vfio_iommu_type1', 'vfio-pci-core', 'vfio-pci']
 
 TRIES = 24
