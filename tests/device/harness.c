@@ -859,6 +859,11 @@ int setup_fair(void **state)
 			  TDI_F_FAIR);
 }
 
+int setup_fair_real(void **state)
+{
+	return setup_with(state, &(struct tn_device_options){ .workers = 1, .spin_ns = 20000 }, TDI_F_FAIR);
+}
+
 int setup_fair_two(void **state)
 {
 	return setup_with(state, &(struct tn_device_options){ .workers = 2, .spin_ns = 20000 }, TDI_F_FAIR);

@@ -79,7 +79,8 @@ int setup_sleepy(void **state);		/* one that never polls */
 int setup_awake(void **state);		/* one that polls for minutes */
 int setup_two(void **state);		/* two workers */
 int setup_virtual(void **state);
-int setup_fair(void **state);		/* setup_virtual() and setup_two() with TDI_F_FAIR */
+int setup_fair(void **state);		/* setup_virtual(), setup_real() and setup_two() with TDI_F_FAIR */
+int setup_fair_real(void **state);
 int setup_fair_two(void **state);
 int teardown(void **state);
 /* A new device in place of one that was destroyed. */

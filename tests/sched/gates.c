@@ -4,7 +4,9 @@
  * a notice for each of their CQEs lets them count it and submit the next command, so that a queue that should
  * never be idle never is, and the same numbers come out of each run. What a tenant got is what its CQEs tell.
  *
- * With $SCHED_PLOT the shares over time are written there, one line of numbers for each 50 ms.
+ * With $SCHED_PLOT the shares over time are written there, one line of numbers for each 50 ms. With $SCHED_NATIVE the
+ * same runs take place in real time, and their figures are printed and nothing else: a machine that has more to do
+ * may have any.
  */
 #include "harness.h"
 
@@ -49,6 +51,7 @@ struct run {
 };
 
 static struct run *run_of;	/* cmocka's tests run one after the other */
+static bool native;
 
 static uint64_t now(struct run *r)
 {
@@ -157,7 +160,7 @@ static void noticed(struct host *h, struct queue *q)
 static void run_open(struct run *r, void **state)
 {
 	memset(r, 0, sizeof(*r));
-	setup_fair(state);
+	(native ? setup_fair_real : setup_fair)(state);
 	r->h = *state;
 	r->random = 88172645463325252ULL;
 	area_open(r->h, &r->a, BUFFER_BYTES, PROT_READ | PROT_WRITE);
@@ -214,6 +217,20 @@ static void run_close(struct run *r, void **state)
 	teardown(state);
 }
 
+/* What there was to get in [from, to) slots: all the time, or natively what there was beside the tenants' own work. */
+static double device_ns(const struct run *r, uint32_t from, uint32_t to)
+{
+	uint64_t busy = 0;
+	uint32_t i, s;
+
+	if (!native)
+		return (to - from) * (double)SLOT_NS;
+	for (i = 0; i < r->tenants; i++)
+		for (s = from; s < to; s++)
+			busy += r->tenant[i].slot[s];
+	return (double)busy;
+}
+
 /* Percentage points of [from, to) slots between what a tenant got and its part of @weights. */
 static double error_pct(const struct run *r, uint32_t from, uint32_t to, const uint32_t *weights)
 {
@@ -228,7 +245,7 @@ static double error_pct(const struct run *r, uint32_t from, uint32_t to, const u
 
 		for (s = from; s < to; s++)
 			busy += (double)r->tenant[i].slot[s];
-		error = 100 * (busy / ((to - from) * (double)SLOT_NS) - (double)weights[i] / (double)total);
+		error = 100 * (busy / device_ns(r, from, to) - (double)weights[i] / (double)total);
 		if (error < 0)
 			error = -error;
 		if (error > most)
@@ -264,6 +281,10 @@ static double window_bar(const struct run *r)
 
 static void figure(const char *name, double value, double bar)
 {
+	if (native) {
+		printf("native %s %.4f\n", name, value);
+		return;
+	}
 	print_message("# %s %.4f bar %g\n", name, value, bar);
 	assert_true(value <= bar);
 }
@@ -332,9 +353,11 @@ static void test_weights(void **state)
 	uint32_t i;
 
 	weights_run(&r, false);
-	assert_true(window_bar(&r) > 3.5);	/* there were commands of 4 ms and more */
+	assert_true(native || window_bar(&r) > 3.5);	/* there were commands of 4 ms and more */
 	figure("sched.weight_error_pct", error_pct(&r, 0, SLOTS, one_two_four), 2);
 	figure("sched.window_error_pct", window_error_pct(&r, 0, SLOTS, one_two_four), window_bar(&r));
+	if (native)
+		return;
 	weights_run(&again, false);
 	for (i = 0; i < 3; i++)
 		assert_memory_equal(r.tenant[i].slot, again.tenant[i].slot, sizeof(again.tenant[i].slot));
@@ -455,8 +478,10 @@ static void check_cap(uint32_t others, const char *name)
 	}
 	share = 100.0 * (double)r.tenant[0].busy / (10 * (double)SECOND);
 	print_message("# sched.cap_share_pct%s %.4f\n", name, share);
-	assert_true(share >= 18 && share <= 20.001);	/* what the last unit took too much */
+	assert_true(native || (share >= 18 && share <= 20.001));	/* what the last unit took too much */
 	figure("sched.cap_error_pct", share > 20 ? share - 20 : 20 - share, 2);
+	if (native)
+		goto close;
 	print_message("# sched.cap_period_ms%s %.4f\n", name, (double)most / MS);
 	assert_true(most <= PERIOD_NS / 5 + r.tenant[0].longest);
 	group_usage(r.h, 10, &usage);
@@ -470,6 +495,7 @@ static void check_cap(uint32_t others, const char *name)
 		group_usage(r.h, 11, &usage);
 		assert_int_equal(usage.throttled_ns, 0);
 	}
+close:
 	run_close(&r, &state);
 }
 
@@ -622,10 +648,10 @@ static double light_p99(bool neighbour, uint32_t priority)
 	think(&l);
 	run_for(r, 10 * SECOND, 3);
 	if (neighbour) {
-		assert_false(completed(&big, big.tail - 1));	/* there was one all the time */
+		assert_true(native || !completed(&big, big.tail - 1));	/* there was one all the time */
 		queue_close(&big);
 	}
-	assert_true(l.jobs > 1000);
+	assert_true(native || l.jobs > 1000);
 	qsort(l.latency, l.jobs, sizeof(l.latency[0]), by_value);
 	run_close(r, &state);
 	return (double)l.latency[l.jobs * 99 / 100];
@@ -655,5 +681,12 @@ int main(void)
 		cmocka_unit_test(test_noisy),
 	};
 
+	native = getenv("SCHED_NATIVE");
+	if (native) {
+		test_weights(NULL);
+		test_cap(NULL);
+		test_noisy(NULL);
+		return 0;
+	}
 	return run_group("gates", tests, sizeof(tests) / sizeof(tests[0]));
 }
