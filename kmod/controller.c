@@ -316,7 +316,7 @@ static bool outstanding(struct tenon_controller *c, bool *used)
 		tails = 31 * (31 * tails + q->generation) + tenon_queue_tail(q);
 	}
 	xa_unlock(&c->queues);
-	*used = found || c->outstanding || tails != c->tails || !c->scanned;
+	*used = found || c->outstanding || tails != c->tails || !c->scanned || c->throttled;
 	c->outstanding = found;
 	c->tails = tails;
 	return found;

@@ -502,6 +502,8 @@ static int queue_create(struct tenon_context *x, struct tenon_queue *q, u32 mode
 		goto unlist;
 	ret = queue_on_device(q, moderation_ns);
 	if (!ret) {
+		if (x->throttled)
+			tenon_queue_throttle(q, true);
 		WRITE_ONCE(q->listed, true);
 		trace_tenon_queue_create(q);
 		return 0;
@@ -577,6 +579,17 @@ static void queue_wake(struct tenon_queue *q)
 	wake_up_all(&q->wait);
 	if (q->eventfd)
 		eventfd_signal(q->eventfd);
+}
+
+/* Tell the tenant whether its partition is over its cap; not over DEAD, which comes at any time [QUE-24]. */
+void tenon_queue_throttle(struct tenon_queue *q, bool throttled)
+{
+	__le32 on = cpu_to_le32(TDI_KERNEL_THROTTLED);
+
+	if (throttled)
+		cmpxchg(&kernel_page(q)->flags, 0, on);
+	else
+		cmpxchg(&kernel_page(q)->flags, on, 0);
 }
 
 /* Tell the tenant that the device is no longer there for it. */

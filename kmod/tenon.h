@@ -209,9 +209,10 @@ enum tenon_state {
  * @books: of all that was used; like the next under books_lock
  * @limit: of busy time
  * @books_lock: see the top
- * @scan_lock: of the next two
+ * @scan_lock: of the next three
  * @scan: number of the round of questions
  * @scanned: the last round got to its end
+ * @throttled: that round found a partition to be
  * @usage_flood: reports that were refused, and those that were cut
  * @last_pool: for the last reports of contexts
  * @tails: of all queues when the watchdog looked
@@ -265,6 +266,7 @@ struct tenon_controller {
 	struct mutex scan_lock;	/* see the top */
 	u32 scan;
 	bool scanned;
+	bool throttled;
 	struct tenon_flood usage_flood[2];
 	struct dma_pool *last_pool;
 	u32 tails;
@@ -555,6 +557,7 @@ enum tenon_context_state {
  * @needed: what the last call that was refused for a limit would have led to
  * @allowed: and the limit
  * @dummy: the page behind doorbells that were revoked
+ * @throttled: its queues say so; changes under lock and the controller's scan_lock
  * @books: of what it has used
  * @queues_busy_ns: what its queues have of that in books of their own; under books_lock
  * @last: where the device writes its last report; as long as it may be there
@@ -583,6 +586,7 @@ struct tenon_context {
 	u64 needed;
 	u64 allowed;
 	struct page *dummy;
+	bool throttled;
 	struct tenon_books books;
 	u64 queues_busy_ns;
 	struct tdi_usage *last;
@@ -732,6 +736,7 @@ u32 tenon_queue_tail(const struct tenon_queue *q);
 bool tenon_queue_outstanding(struct tenon_queue *q);
 bool tenon_queue_head(struct tenon_queue *q, __le32 *index);
 void tenon_queue_kill(struct tenon_queue *q);
+void tenon_queue_throttle(struct tenon_queue *q, bool throttled);
 void tenon_queue_end(struct tenon_queue *q, bool proven);
 bool tenon_queue_on_device(const struct tenon_queue *q);
 void tenon_queue_status(struct tenon_queue *q, struct tdi_queue_status *status);

@@ -349,7 +349,19 @@ static int group_update(struct tenon_partition *p, struct tdi_usage *usage)
 			tenon_event(TENON_EVENT_THROTTLE, c, p, "throttled_ns=%llu", now - before);
 	}
 	p->throttled = now > before;
+	c->throttled |= p->throttled;
 	return 0;
+}
+
+/* Under the context's lock. */
+static void tell_queues(struct tenon_context *x, bool throttled)
+{
+	struct tenon_queue *q;
+	unsigned long id;
+
+	x->throttled = throttled;
+	xa_for_each(&x->queues, id, q)
+		tenon_queue_throttle(q, throttled);
 }
 
 /* A context of a partition that is being scanned. */
@@ -364,11 +376,13 @@ static int scan_context(struct tenon_context *x, struct tdi_usage *usage)
 		p->moved = !c->scanned;
 		ret = group_update(p, usage);
 	}
-	if (ret || !p->moved)
+	if (ret || (!p->moved && x->throttled == p->throttled))
 		return ret;
 	if (mutex_lock_killable(&x->lock))
 		return -EINTR;
-	if (x->state == TENON_CONTEXT_LIVE)
+	if (x->throttled != p->throttled)
+		tell_queues(x, p->throttled);
+	if (x->state == TENON_CONTEXT_LIVE && p->moved)
 		ret = context_update(x, usage);
 	mutex_unlock(&x->lock);
 	return ret;
@@ -401,6 +415,8 @@ void tenon_usage_scan(struct tenon_controller *c, struct tenon_partition *p)
 		goto free;
 	then = ktime_get_ns();
 	c->scan++;
+	if (!p)
+		c->throttled = false;
 	for (index = 0; !ret && (x = tenon_controller_context(c, &index)); index++) {
 		if (!p || x->partition == p)
 			ret = scan_context(x, usage);

@@ -26,7 +26,7 @@ TESTS = ['load', 'refuse', 'node', 'unplug', 'vfio', 'msi',
 PROGRAMS = {'bar': ['-m64'], 'pull': ['-m64'], 'ioctls': ['-m64', '-m32'], 'drive': ['-m64'],
             'commands': ['-m64'], 'hostile': ['-m64', '-m32'], 'access': ['-m64'], 'rings': ['-m64'],
             'pages': ['-m64'], 'hands': ['-m64'], 'mortal': ['-m64'], 'faulty': ['-m64'],
-            'near': ['-m64'], 'starved': ['-m64'], 'shares': ['-m64'], 'stream': ['-m64'], 'bill': ['-m64']}
+            'near': ['-m64'], 'starved': ['-m64'], 'shares': ['-m64'], 'crowd': ['-m64'], 'caps': ['-m64'], 'stream': ['-m64'], 'bill': ['-m64']}
 VFIO = ['irqbypass', 'vfio', 'vfio_iommu_type1', 'vfio-pci-core', 'vfio-pci']
 
 TRIES = 24
