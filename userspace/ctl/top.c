@@ -308,9 +308,8 @@ static void draw(struct frame *f, const struct sample *s, size_t first)
 	size_t i, j;
 
 	f->count = 0;
-	put(f, "%-22s %-8s %-8s%6s%4s%4s %4s %-*s", "PARTITION / COMMAND", "NODE/PID", "STATE", "MEMORY",
-	    "CTX", "QUE",
-	    "USE%", BAR, "");
+	put(f, "%-22s %-8s %-8s%6s%4s%4s %4s", "PARTITION / COMMAND", "NODE/PID", "STATE", "MEMORY", "CTX", "QUE",
+	    "USE%");
 	for (i = 0; i < first; i++) {
 		const struct row *p = &s->rows[i];
 
@@ -398,9 +397,8 @@ static void paint(const struct sample *s, size_t first, uint64_t interval, const
 		return;
 	draw(&f, s, first);
 	erase();
-	attron(A_REVERSE);
 	mvaddnstr(0, 0, f.lines[0], COLS);
-	attroff(A_REVERSE);
+	mvchgat(0, 0, -1, A_REVERSE, 0, NULL);
 	for (i = 1; i < (int)f.count && i < rows - 1; i++)
 		mvaddnstr(i, 0, f.lines[i], COLS);
 	/* The last line tells what isn't shown, too. */
