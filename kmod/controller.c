@@ -222,6 +222,20 @@ static void close_books(struct tenon_controller *c)
 		tenon_usage_scan(c, NULL);
 }
 
+/* As operators see it. */
+const char *tenon_controller_health(const struct tenon_controller *c)
+{
+	switch (READ_ONCE(c->state)) {
+	case TENON_LIVE:
+		return "ready";
+	case TENON_FAILED:
+	case TENON_GONE:
+		return "failed";
+	default:
+		return "resetting";
+	}
+}
+
 /* Who watches the nodes is told how their device is. Under lock. */
 static void announce_health(struct tenon_controller *c, const char *state)
 {
@@ -272,7 +286,7 @@ void tenon_controller_reset_end(struct tenon_controller *c)
 	} else {
 		dev_info(c->dev, "reset, contexts can be opened again\n");
 	}
-	announce_health(c, ret ? "failed" : "ready");
+	announce_health(c, tenon_controller_health(c));
 	mutex_unlock(&c->lock);
 }
 

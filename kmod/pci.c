@@ -669,6 +669,12 @@ static ssize_t model_show(struct device *dev, struct device_attribute *attribute
 }
 static DEVICE_ATTR_RO(model);
 
+static ssize_t health_show(struct device *dev, struct device_attribute *attribute, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", tenon_controller_health(to_controller(dev)));
+}
+static DEVICE_ATTR_RO(health);
+
 static struct attribute *controller_attrs[] = {
 	&dev_attr_busy_ns.attr,
 	&dev_attr_cut_ns.attr,
@@ -676,6 +682,7 @@ static struct attribute *controller_attrs[] = {
 	&dev_attr_units.attr,
 	&dev_attr_serial.attr,
 	&dev_attr_model.attr,
+	&dev_attr_health.attr,
 	NULL
 };
 

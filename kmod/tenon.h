@@ -289,6 +289,7 @@ void tenon_controller_reset_begin(struct tenon_controller *c);
 void tenon_controller_reset_end(struct tenon_controller *c);
 void tenon_controller_end_contexts(struct tenon_controller *c, struct tenon_partition *p);
 void tenon_controller_event(struct tenon_controller *c, const struct tdi_event *event);
+const char *tenon_controller_health(const struct tenon_controller *c);
 bool tenon_controller_settled(struct tenon_controller *c);
 struct tenon_context *tenon_controller_context(struct tenon_controller *c, unsigned long *index);
 

@@ -75,6 +75,7 @@ void ctl_config_path(char *to, const char *controller, const char *name);
 int ctl_read(const char *directory, const char *name, char *to, size_t size);
 uint64_t ctl_read_number(const char *directory, const char *name);
 void ctl_boot_id(char *to, size_t size);
+const char *ctl_health(char *to, size_t size, const char *path);
 bool ctl_may_read_usage(const struct ctl_partition *p);
 int ctl_write(const char *directory, const char *name, const char *value);
 bool ctl_exists(const char *path);

@@ -71,12 +71,15 @@ static struct json_object *bits_json(const __le64 *set, unsigned int count,
 
 static void print(const char *path, const struct tdi_identify *id, const struct tenon_limits *limits)
 {
-	char text[80], link[CTL_LINK_MAX];
+	char text[80], link[CTL_LINK_MAX], health[16];
 
 	printf("%s\n", path);
 	line("transport", ctl_transport(path));
 	if (*ctl_link(link, sizeof(link), path))
 		line("link", link);
+	if (*ctl_health(health, sizeof(health), path))
+		line("health", strcmp(health, "failed") ? health :
+							  "failed: a reset of the PCI function may help");
 	line("model", ctl_string(text, sizeof(text), id->model, sizeof(id->model)));
 	line("serial", ctl_string(text, sizeof(text), id->serial, sizeof(id->serial)));
 	line("firmware", ctl_string(text, sizeof(text), id->firmware, sizeof(id->firmware)));
@@ -118,11 +121,12 @@ static void put(struct json_object *o, const char *name, uint64_t value)
 static void print_json(const char *path, const struct tdi_identify *id, const struct tenon_limits *limits)
 {
 	struct json_object *o = json_object_new_object(), *l = json_object_new_object();
-	char text[32], link[CTL_LINK_MAX];
+	char text[32], link[CTL_LINK_MAX], health[16];
 
 	json_object_object_add(o, "path", json_object_new_string(path));
 	json_object_object_add(o, "transport", json_object_new_string(ctl_transport(path)));
 	json_object_object_add(o, "link", json_object_new_string(ctl_link(link, sizeof(link), path)));
+	json_object_object_add(o, "health", json_object_new_string(ctl_health(health, sizeof(health), path)));
 	put_string(o, "model", id->model, sizeof(id->model));
 	put_string(o, "serial", id->serial, sizeof(id->serial));
 	put_string(o, "firmware", id->firmware, sizeof(id->firmware));

@@ -21,7 +21,7 @@ static int list_one(const struct tenon_device *device, void *arg)
 	struct tenon_open_options options = { .size = sizeof(options), .timeout_ms = 2000 };
 	struct walk *walk = arg;
 	struct tenon_context *context;
-	char model[65] = "", serial[33] = "", firmware[33] = "", link[CTL_LINK_MAX];
+	char model[65] = "", serial[33] = "", firmware[33] = "", link[CTL_LINK_MAX], health[16];
 	const char *state = "ok";
 	int error;
 
@@ -36,6 +36,9 @@ static int list_one(const struct tenon_device *device, void *arg)
 		ctl_string(serial, sizeof(serial), id->serial, sizeof(id->serial));
 		ctl_string(firmware, sizeof(firmware), id->firmware, sizeof(id->firmware));
 		tenon_close(context);
+		/* A node can be opened while its device can't be used. */
+		if (*ctl_health(health, sizeof(health), device->path) && strcmp(health, "ready"))
+			state = health;
 	}
 	if (walk->devices) {
 		struct json_object *object = json_object_new_object();

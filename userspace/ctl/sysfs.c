@@ -80,6 +80,20 @@ void ctl_boot_id(char *to, size_t size)
 	ctl_read("/proc/sys/kernel/random", "boot_id", to, size);
 }
 
+/* How the device behind a node is: ready, resetting or failed; "" where nobody tells. */
+const char *ctl_health(char *to, size_t size, const char *path)
+{
+	char directory[CTL_PATH_MAX], *node = realpath(path, NULL);
+
+	*to = 0;
+	if (node) {
+		ctl_path(directory, "%s/class/accel/%s/device/../tenon", sysfs(), strrchr(node, '/') + 1);
+		ctl_read(directory, "health", to, size);
+		free(node);
+	}
+	return to;
+}
+
 /* What was used is root's to read; another is told so. One that is just going isn't refused. */
 bool ctl_may_read_usage(const struct ctl_partition *p)
 {

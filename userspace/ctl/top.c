@@ -63,7 +63,7 @@ static struct row *row_add(struct sample *s)
 /* False if they aren't for this user. */
 static bool partitions(struct sample *s)
 {
-	char path[CTL_PATH_MAX + 8];
+	char path[CTL_PATH_MAX + 8], health[sizeof(((struct row *)NULL)->state)];
 	struct ctl_partition *all;
 	int count = ctl_partitions(&all), i;
 
@@ -93,6 +93,8 @@ static bool partitions(struct sample *s)
 		row->units = ctl_read_number(path, "units");
 		if (!row->units)
 			row->units = 1;
+		if (!ctl_read(path, "health", health, sizeof(health)) && strcmp(health, "ready"))
+			strcpy(row->state, health);
 	}
 	free(all);
 	return true;

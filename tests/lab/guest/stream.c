@@ -414,6 +414,23 @@ static bool uevent(int fd, const char *node, const char *action, const char *eve
 	return false;
 }
 
+/* What the device's own attribute says. */
+static bool health(const char *state)
+{
+	char path[128], text[16] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/tenon/health", address);
+	fd = open(path, O_RDONLY);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return false;
+	close(fd);
+	text[strcspn(text, "\n")] = '\0';
+	if (strcmp(text, state))
+		printf("# health: %s, not %s\n", text, state);
+	return !strcmp(text, state);
+}
+
 /* Who watches a node, as udev does, is told of all that happens to it, in order, and of nothing else. */
 TEST_F(stream, uevents)
 {
@@ -440,6 +457,18 @@ TEST_F(stream, uevents)
 	put_word("1", "/sys/bus/pci/devices", strcat(strcpy(line.text, address), "/reset"));
 	EXPECT_TRUE(uevent(fd, node, "change", "health", "resetting"));
 	EXPECT_TRUE(uevent(fd, node, "change", "health", "ready"));
+	EXPECT_TRUE(health("ready"));
+	/* One that can't be brought up, and then can. */
+	ASSERT_TRUE(fault("no-features"));
+	put_word("1", "/sys/bus/pci/devices", strcat(strcpy(line.text, address), "/reset"));
+	EXPECT_TRUE(uevent(fd, node, "change", "health", "resetting"));
+	EXPECT_TRUE(uevent(fd, node, "change", "health", "failed"));
+	EXPECT_TRUE(health("failed"));
+	ASSERT_TRUE(fault("go"));
+	put_word("1", "/sys/bus/pci/devices", strcat(strcpy(line.text, address), "/reset"));
+	EXPECT_TRUE(uevent(fd, node, "change", "health", "resetting"));
+	EXPECT_TRUE(uevent(fd, node, "change", "health", "ready"));
+	EXPECT_TRUE(health("ready"));
 	ASSERT_LT(0, ask(false));
 	EXPECT_TRUE(uevent(fd, node, "remove", "", ""));
 	ASSERT_TRUE(told(self->fd, "delete", &line));
