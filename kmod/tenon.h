@@ -729,8 +729,7 @@ int tenon_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file
 int tenon_queue_destroy_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int tenon_queue_kick_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int tenon_queue_wait_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
-int tenon_queue_mmap(struct tenon_context *x, struct vm_area_struct *vma);
-bool tenon_queue_owns_offset(const struct vm_area_struct *vma);
+struct tenon_queue *tenon_queue_lookup(struct tenon_context *x, u32 id);
 void tenon_queue_notice(struct tenon_controller *c, u32 id);
 void tenon_queue_stopped(struct tenon_controller *c, u32 id);
 u32 tenon_queue_tail(const struct tenon_queue *q);
@@ -740,6 +739,11 @@ void tenon_queue_kill(struct tenon_queue *q);
 void tenon_queue_throttle(struct tenon_queue *q, bool throttled);
 void tenon_queue_end(struct tenon_queue *q, bool proven);
 bool tenon_queue_on_device(const struct tenon_queue *q);
+
+int tenon_queue_mmap(struct tenon_context *x, struct vm_area_struct *vma);
+bool tenon_queue_owns_offset(const struct vm_area_struct *vma);
+void tenon_queue_offsets(const struct tenon_queue *q, struct drm_tenon_queue_create *args);
+void tenon_queue_revoke(struct tenon_queue *q);
 void tenon_queue_status(struct tenon_queue *q, struct tdi_queue_status *status);
 void tenon_queue_put(struct tenon_queue *q);
 
