@@ -546,6 +546,104 @@ TEST_F(shares, races)
 	}
 }
 
+/* ----------------------------------------------------------------------------------------- memory */
+
+#define GB	(1ULL << 30)
+
+static int bind_anew(void)
+{
+	int error = put_text("/sys/bus/pci/drivers/tenon/unbind", address);
+
+	return error ? error : put_text("/sys/bus/pci/drivers/tenon/bind", address);
+}
+
+/* As many bytes of the device's memory. */
+static int promise(const char *partition, unsigned long long bytes)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", bytes);
+	return set(of(partition, "memory_max"), text);
+}
+
+static const char *const racing[] = { "a", "b" };
+
+static void *promiser(void *arg)
+{
+	const char *partition = racing[(uintptr_t)arg];
+	char path[192];
+	int error;
+
+	/* at() isn't for two threads. */
+	snprintf(path, sizeof(path), ROOT "/%s/%s/memory_max", address, partition);
+	pthread_barrier_wait(&race_begins);
+	error = put_text(path, "536870913");
+	return (void *)(uintptr_t)error;
+}
+
+/* A device says that it has a GiB. To the byte, no more of that is promised than there is, unless the operator wants. */
+TEST_F(shares, memory)
+{
+	size_t gigabyte = offsetof(struct tdi_identify, memory_bytes) + 3;
+	char words[32];
+
+	snprintf(words, sizeof(words), "identify byte %zu", gigabyte * 256 + 0x40);
+	ASSERT_TRUE(fault(words));
+	ASSERT_EQ(0, bind_anew());
+	ASSERT_TRUE(create("a"));
+	ASSERT_TRUE(create("b"));
+	EXPECT_EQ(0, promise("a", GB / 4));
+	EXPECT_EQ(ENOSPC, promise("b", 3 * (GB / 4) + 1));
+	EXPECT_TRUE(is("b/memory_max", "0"));
+	EXPECT_EQ(0, promise("b", 3 * (GB / 4)));
+	EXPECT_EQ(ENOSPC, promise("a", GB / 4 + 1));
+	EXPECT_EQ(GB / 4, shows("a", "limits/memory_max"));
+	EXPECT_EQ(3 * (GB / 4), shows("b", "limits/memory_max"));
+
+	/* One that isn't there yet has nothing; it can't come when there is nothing left. */
+	ASSERT_EQ(0, mkdir(at("c"), 0755));
+	EXPECT_EQ(ENOSPC, promise("c", 1));
+	EXPECT_EQ(0, promise("a", GB / 4 - 1));
+	EXPECT_EQ(0, promise("c", 1));
+	EXPECT_EQ(0, promise("a", GB / 4));
+	EXPECT_EQ(ENOSPC, set("c/enable", "1"));
+	EXPECT_EQ(0, promise("a", GB / 4 - 1));
+	EXPECT_EQ(0, set("c/enable", "1"));
+	ASSERT_TRUE(becomes("c/state", "active"));
+	ASSERT_EQ(0, rmdir(at("c")));
+
+	/* What was promised twice stays so; more isn't. Nobody has more than there is. */
+	EXPECT_EQ(0, set("overcommit", "1"));
+	EXPECT_EQ(0, promise("a", GB));
+	EXPECT_EQ(ENOSPC, promise("b", GB + 1));
+	EXPECT_EQ(0, set("overcommit", "0"));
+	EXPECT_TRUE(is("a/memory_max", "1073741824"));
+	EXPECT_EQ(ENOSPC, promise("b", GB / 2));
+	EXPECT_TRUE(works("a"));
+
+	pthread_barrier_init(&race_begins, NULL, ARRAY_SIZE(racing));
+	for (unsigned int round = 0; round < 50; round++) {
+		pthread_t thread[ARRAY_SIZE(racing)];
+		unsigned int won = 0;
+
+		ASSERT_EQ(0, promise("a", 1));
+		ASSERT_EQ(0, promise("b", 1));
+		for (uintptr_t i = 0; i < ARRAY_SIZE(racing); i++)
+			pthread_create(&thread[i], NULL, promiser, (void *)i);
+		for (unsigned int i = 0; i < ARRAY_SIZE(racing); i++) {
+			void *error;
+
+			pthread_join(thread[i], &error);
+			EXPECT_TRUE(!error || (uintptr_t)error == ENOSPC);
+			won += !error;
+		}
+		ASSERT_EQ(1, won);
+	}
+	pthread_barrier_destroy(&race_begins);
+	ASSERT_TRUE(fault("go"));
+	ASSERT_EQ(0, bind_anew());
+}
+
 /* -------------------------------------------------------------------------------------------- who */
 
 TEST_F(shares, uids)
