@@ -8,6 +8,7 @@
  * same runs take place in real time, and their figures are printed and nothing else: a machine that has more to do
  * may have any.
  */
+#include "faults.h"
 #include "harness.h"
 
 #include <stdio.h>
@@ -616,9 +617,61 @@ static struct tdi_sqe matmul(struct run *r, uint32_t context)
 	return sqe;
 }
 
-/* The 99th percentile of the light tenant's latency, in ns. */
-static double light_p99(bool neighbour, uint32_t priority)
+#ifdef TENON_FAULTS
+#define HELD		400		/* contexts, each with an EXEC that doesn't yield */
+#define HELD_NS		(10 * MS)	/* until it is stopped, and its context with it */
+
+bool __wrap_tn_fault(enum tn_fault fault);
+
+/* EXEC commands never yield; all else is well. */
+bool __wrap_tn_fault(enum tn_fault fault)
 {
+	return fault == TN_FAULT_hold;
+}
+
+static void held_open(struct run *r, struct queue *held)
+{
+	struct tdi_sqe exec = nop();
+	struct tdi_admin_sqe group = shares(TDI_ADMIN_GROUP_CREATE, 12, 100, TDI_PRIORITY_NORMAL);
+	uint32_t i;
+
+	exec.opcode = TDI_OP_EXEC;
+	group.group.max_command_ns = HELD_NS;
+	admin_ok(r->h, &group);
+	for (i = 0; i < HELD; i++) {
+		context_create(r->h, 20 + i, 12);
+		queue_open(r->h, &held[i], 20 + i, 20 + i, 0);
+		queue_push(&held[i], &exec);
+		queue_publish(&held[i]);
+	}
+}
+
+static void held_close(struct queue *held)
+{
+	uint32_t i;
+
+	assert_true(completed(&held[HELD / 4], held[HELD / 4].first));
+	assert_int_equal(held[0].cq[held[0].first & held[0].mask].status, TDI_SC_COMMAND_TIME);
+	assert_false(completed(&held[HELD - 1], held[HELD - 1].first));	/* there was one all the time */
+	for (i = 0; i < HELD; i++)
+		queue_close(&held[i]);
+}
+#else
+#define HELD		1
+#define held_open(r, held)	((void)(held))
+#define held_close(held)	((void)(held))
+#endif
+
+enum neighbour {
+	NOBODY,
+	FLOOD,		/* of copies in one context, and products of 10 s in another of the same group */
+	PROGRAMS,	/* that don't yield, in contexts of one group; in a build with faults */
+};
+
+/* The 99th percentile of the light tenant's latency, in ns. */
+static double light_p99(enum neighbour neighbour, uint32_t priority)
+{
+	static struct queue held[HELD];
 	static struct light l;
 	struct run *r = &l.r;
 	struct queue big;
@@ -630,10 +683,11 @@ static double light_p99(bool neighbour, uint32_t priority)
 	r->h->noticed = light_noticed;
 	tenant_open(r, shares(TDI_ADMIN_GROUP_CREATE, 10, 100, priority), 0);
 	tenant_open(r, shares(TDI_ADMIN_GROUP_CREATE, 11, 100, TDI_PRIORITY_REALTIME), 0);
-	if (neighbour) {
+	if (neighbour == PROGRAMS)
+		held_open(r, held);
+	if (neighbour == FLOOD) {
 		struct tdi_sqe sqe;
 
-		/* A flood in one context, and products in another of the same group. */
 		tenant_open(r, shares(TDI_ADMIN_GROUP_CREATE, 12, 100, TDI_PRIORITY_NORMAL), LONGEST);
 		context_create(r->h, 13, 12);
 		map(r->h, 13, A, RW, &r->a, 0, BUFFER_BYTES);
@@ -646,12 +700,14 @@ static double light_p99(bool neighbour, uint32_t priority)
 		queue_publish(&big);
 	}
 	think(&l);
-	run_for(r, 10 * SECOND, 3);
-	if (neighbour) {
+	run_for(r, neighbour == PROGRAMS ? 3 * SECOND : 10 * SECOND, 3);
+	if (neighbour == PROGRAMS)
+		held_close(held);
+	if (neighbour == FLOOD) {
 		assert_true(native || !completed(&big, big.tail - 1));	/* there was one all the time */
 		queue_close(&big);
 	}
-	assert_true(native || l.jobs > 1000);
+	assert_true(native || l.jobs > (neighbour == PROGRAMS ? 200 : 1000));
 	qsort(l.latency, l.jobs, sizeof(l.latency[0]), by_value);
 	run_close(r, &state);
 	return (double)l.latency[l.jobs * 99 / 100];
@@ -660,13 +716,26 @@ static double light_p99(bool neighbour, uint32_t priority)
 /* [ARB-5, ARB-7, ARB-8] */
 static void test_noisy(void **state)
 {
-	double alone = light_p99(false, TDI_PRIORITY_NORMAL);
-	double with = light_p99(true, TDI_PRIORITY_NORMAL), high = light_p99(true, TDI_PRIORITY_HIGH);
+	double alone = light_p99(NOBODY, TDI_PRIORITY_NORMAL);
+	double with = light_p99(FLOOD, TDI_PRIORITY_NORMAL), high = light_p99(FLOOD, TDI_PRIORITY_HIGH);
 
 	print_message("# light p99: alone %.0f, with a neighbour %.0f, at high %.0f ns\n", alone, with, high);
 	figure("sched.noisy_p99_ratio", (with - TN_QUANTUM_NS) / alone, 1.3);
 	figure("sched.noisy_high_shift_ns", high - alone, TN_QUANTUM_NS);
 }
+
+#ifdef TENON_FAULTS
+/* Who runs what doesn't yield is bounded by max_command_ns in place of the quantum. [ARB-5, CMD-24] */
+static void test_programs(void **state)
+{
+	double alone = light_p99(NOBODY, TDI_PRIORITY_NORMAL);
+	double with = light_p99(PROGRAMS, TDI_PRIORITY_NORMAL), high = light_p99(PROGRAMS, TDI_PRIORITY_HIGH);
+
+	print_message("# light p99: alone %.0f, beside programs %.0f, at high %.0f ns\n", alone, with, high);
+	figure("sched.programs_p99_ratio", (with - HELD_NS) / alone, 1.3);
+	figure("sched.programs_high_shift_ns", high - alone, HELD_NS);
+}
+#endif
 
 int main(void)
 {
@@ -679,6 +748,9 @@ int main(void)
 		cmocka_unit_test(test_cap),
 		cmocka_unit_test(test_owed),
 		cmocka_unit_test(test_noisy),
+#ifdef TENON_FAULTS
+		cmocka_unit_test(test_programs),
+#endif
 	};
 
 	native = getenv("SCHED_NATIVE");

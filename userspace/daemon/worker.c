@@ -90,7 +90,8 @@ static int hold(struct tn_worker *worker, struct tn_queue *queue)
 
 		if (worker->max_command_ns && ran >= worker->max_command_ns && !MUTANT(command_time))
 			return TDI_SC_COMMAND_TIME;
-		usleep(100);
+		if (!device->options.virtual_clock)
+			usleep(100);
 		spend(device, TN_VIRTUAL_COMMAND_NS);
 	}
 	return TN_MORE;
