@@ -125,7 +125,7 @@ FIXTURE_TEARDOWN(caps)
 
 /*
  * Whatever the machine has to do besides: no more than a tenth of the time, the tokens of two periods and the command
- * that took the last of them.
+ * that took the last of them. Of the time an eighth is allowed: a guest's clock runs as it was calibrated.
  */
 TEST_F(caps, held)
 {
@@ -134,7 +134,7 @@ TEST_F(caps, held)
 	ASSERT_TRUE(works_until(&self->capped, true));
 	while (shows("capped", "usage/throttled_ns") < 500 * PERIOD_NS / 10)
 		ASSERT_TRUE(work(&self->capped));
-	most = (now_ns() - since) / 10 + 2 * PERIOD_NS / 10 + self->capped.longest;
+	most = (now_ns() - since) / 8 + 2 * PERIOD_NS / 10 + self->capped.longest;
 	EXPECT_GE(most, self->capped.busy);
 	EXPECT_LT(0, self->capped.busy);
 	EXPECT_TRUE(told(self->events, "throttle", "capped"));
