@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * caps DEVICE: a partition with busy_max, and one without. If this fails, a tenant gets more of the device than was sold
- * to it, or less than its neighbour's cap leaves, or nobody sees why it is slow.
+ * caps DEVICE: a partition with busy_max, and one without. If this fails, a tenant gets more of the device than was
+ * sold to it, or is held back by another's cap, or nobody sees why it is slow.
  */
 #define _GNU_SOURCE
 #include "operator.h"

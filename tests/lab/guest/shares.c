@@ -581,7 +581,7 @@ static void *promiser(void *arg)
 	return (void *)(uintptr_t)error;
 }
 
-/* A device says that it has a GiB. To the byte, no more of that is promised than there is, unless the operator wants. */
+/* A device says that it has a GiB: to the byte, no more of that is promised, unless the operator wants it. */
 TEST_F(shares, memory)
 {
 	size_t gigabyte = offsetof(struct tdi_identify, memory_bytes) + 3;
