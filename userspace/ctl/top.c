@@ -310,13 +310,13 @@ static void draw(struct frame *f, const struct sample *s, size_t first)
 	size_t i, j;
 
 	f->count = 0;
-	put(f, "%-22s %-8s %-8s%6s%4s%4s %4s", "PARTITION / COMMAND", "NODE/PID", "STATE", "MEMORY", "CTX", "QUE",
+	put(f, "%-21s %-8s %-9s%6s%4s%4s %4s", "PARTITION / COMMAND", "NODE/PID", "STATE", "MEMORY", "CTX", "QUE",
 	    "USE%");
 	for (i = 0; i < first; i++) {
 		const struct row *p = &s->rows[i];
 
 		snprintf(weight, sizeof(weight), "%" PRIu64, p->contexts);
-		put(f, "%-22.22s %-8.8s %-8.8s%6s%4.4s%4" PRIu64 " %4.0f [%s]", p->name, p->device, p->state,
+		put(f, "%-21.21s %-8.8s %-9.9s%6s%4.4s%4" PRIu64 " %4.0f [%s]", p->name, p->device, p->state,
 		    ctl_short_size(memory, sizeof(memory), (double)p->memory), weight, p->queues,
 		    100 * p->use,
 		    bar(text, p->use));
@@ -325,7 +325,7 @@ static void draw(struct frame *f, const struct sample *s, size_t first)
 
 			if (strcmp(c->device, p->device))
 				continue;
-			put(f, "  %-20.20s %-8u %-8s%6s%4s%4" PRIu64 " %4.0f [%s]", c->name, c->pid, "",
+			put(f, "  %-19.19s %-8u %-9s%6s%4s%4" PRIu64 " %4.0f [%s]", c->name, c->pid, "",
 			    c->memory ? ctl_short_size(memory, sizeof(memory), (double)c->memory) : "", "",
 			    c->queues,
 			    100 * c->use, bar(text, c->use));
@@ -414,59 +414,77 @@ static void paint(const struct sample *s, size_t first, uint64_t interval, const
 	free(f.lines);
 }
 
+/* What a key does; false to end. */
+static bool pressed(int c, const char **key, uint64_t *interval)
+{
+	switch (c) {
+	case ERR:
+		/* Nothing more can come from a terminal that has hung up. */
+		return isatty(STDIN_FILENO);
+	case 'q':
+		return false;
+	case 'b':
+		*key = "busy";
+		break;
+	case 'n':
+		*key = "name";
+		break;
+	case 'm':
+		*key = "memory";
+		break;
+	case '+':
+		*interval = *interval < 60000000000 ? 2 * *interval : *interval;
+		break;
+	case '-':
+		*interval = *interval > 200000000 ? *interval / 2 : *interval;
+		break;
+	}
+	return true;
+}
+
 static int live(const struct ctl *ctl)
 {
 	uint64_t interval = ctl->interval_ns;
-	struct sample before, now;
+	struct sample before = { 0 }, now;
 	const char *key = ctl->sort;
-	bool on = true;
+	bool on = true, seen = true;
+	int64_t left;
 
-	if (!look(&before)) {
-		free(before.rows);
+	if (!look(&now)) {
+		free(now.rows);
 		return EXIT_FAILED;
 	}
 	setlocale(LC_ALL, "");
 	/* newterm(), since initscr() ends the program where the terminal is unknown. */
 	if (!newterm(NULL, stdout, stdin)) {
 		fputs("tenonctl: top: this terminal can't show it; try --once\n", stderr);
-		free(before.rows);
+		free(now.rows);
 		return EXIT_FAILED;
 	}
 	cbreak();
 	noecho();
 	curs_set(0);
 	keypad(stdscr, TRUE);
-	while (on && look(&now)) {
+	while (on && seen) {
 		compare(&now, &before);
-		paint(&now, sort(&now, key), interval, key);
+		/* A key shows the same again, in another way: use is of whole intervals. */
+		do {
+			paint(&now, sort(&now, key), interval, key);
+			left = now.when + (int64_t)interval - ctl_now();
+			timeout(left > 0 ? (int)(left / 1000000) + 1 : 0);
+			on = pressed(getch(), &key, &interval);
+		} while (on && ctl_now() < now.when + (int64_t)interval);
 		free(before.rows);
 		before = now;
-		timeout((int)(interval / 1000000));
-		switch (getch()) {
-		case 'q':
-			on = false;
-			break;
-		case 'b':
-			key = "busy";
-			break;
-		case 'n':
-			key = "name";
-			break;
-		case 'm':
-			key = "memory";
-			break;
-		case '+':
-			interval = interval < 60000000000 ? 2 * interval : interval;
-			break;
-		case '-':
-			interval = interval > 200000000 ? interval / 2 : interval;
-			break;
-		}
+		now.rows = NULL;
+		if (on)
+			seen = look(&now);
 	}
 	free(before.rows);
+	free(now.rows);
 	endwin();
 	delscreen(set_term(NULL));
-	return EXIT_OK;
+	return seen ? EXIT_OK : EXIT_FAILED;
 }
 
 int ctl_top(const struct ctl *ctl, char *const *args)
@@ -477,7 +495,7 @@ int ctl_top(const struct ctl *ctl, char *const *args)
 	int status;
 
 	(void)args;
-	if (!ctl->once && !ctl->terminal) {
+	if (!ctl->once && !(ctl->terminal && isatty(STDIN_FILENO))) {
 		fputs("tenonctl: top needs a terminal, or --once\n", stderr);
 		return EXIT_USAGE;
 	}
